@@ -1,0 +1,1 @@
+"""Faces that other libraries expect: scikit-learn, ArviZ, PyMC."""

@@ -1,0 +1,1 @@
+"""Fast versions of single functions of ``numerics``, one per array library, equal to the plain ones."""

@@ -1,0 +1,1 @@
+"""Fits to pictures: one function, one panel; each returns the Axes it drew on."""

@@ -1,0 +1,243 @@
+"""Where a result came from, and how it reaches the disk whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurotools._version import __version__
+from neurotools.errors import FileError, ResultError, SettingsError
+
+MANIFEST = "neurotools-manifest.json"
+# Attributes that say where and when something was computed, not what; a hash of content leaves them out.
+PROVENANCE_ATTRS = {"created", "wall_time_s", "peak_memory_mb", "host", "source", "threads"}
+
+
+# ---- settings travel with a fit -------------------------------------------------------------------
+def settings_dict(settings: Any) -> dict[str, Any]:
+    """Turn a frozen dataclass into plain JSON values; nested ones become ``{"type": name, ...}``."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {"type": type(value).__name__, **settings_dict(value)}
+        if isinstance(value, (tuple, list)):
+            return [plain(entry) for entry in value]
+        return value
+
+    return {field.name: plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+
+
+def stamp(fit: xr.Dataset, model: str, settings: Any) -> xr.Dataset:
+    """Write the model's registered name, its settings, version and seed into a fit."""
+    return fit.assign_attrs(
+        model=model,
+        settings=json.dumps(settings_dict(settings), sort_keys=True),
+        seed=int(getattr(settings, "seed", 0)),
+        neurotools_version=__version__,
+    )
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of the named distributions, without importing them."""
+    found = {}
+    for name in packages or ("numpy", "scipy", "xarray", "pandas", "numba", "tensorly", "matplotlib"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return {"neurotools": __version__, **found}
+
+
+# ---- one hash for what a result says ----------------------------------------------------------------
+def content_hash(*results: xr.Dataset | xr.DataArray | xr.DataTree | pd.DataFrame) -> str:
+    """SHA-256 over sorted names, dims, dtypes, values and attributes of results, and cells of tables.
+
+    Times, host facts and pictures are provenance and outside it.
+    """
+    digest = hashlib.sha256()
+    for result in results:
+        _feed(digest, result)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, result: Any) -> None:
+    if isinstance(result, pd.DataFrame):
+        digest.update(result.to_csv(index=False, float_format="%.17g", lineterminator="\n").encode())
+        return
+    if isinstance(result, xr.DataArray):
+        result = result.to_dataset(name=result.name or "value")
+    if isinstance(result, xr.DataTree):
+        for node in sorted(result.subtree, key=lambda node: node.path):
+            digest.update(node.path.encode())
+            _feed(digest, node.to_dataset(inherit=False))
+        return
+    _feed_attrs(digest, result.attrs)
+    for name in sorted(map(str, result.variables)):
+        variable = result.variables[name]
+        values = np.asarray(variable.to_numpy())
+        text = values.dtype.kind in "OUST"
+        digest.update(f"{name}|{variable.dims}|{'text' if text else values.dtype.str}".encode())
+        _feed_attrs(digest, variable.attrs)
+        if text:
+            digest.update(json.dumps([str(entry) for entry in values.ravel()]).encode())
+        else:
+            digest.update(np.ascontiguousarray(values).tobytes())
+
+
+def _feed_attrs(digest: Any, attrs: Mapping[Any, Any]) -> None:
+    for name in sorted(map(str, attrs)):
+        if name not in PROVENANCE_ATTRS:
+            value = attrs[name]
+            value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+            digest.update(f"{name}={json.dumps(value, default=str)}".encode())
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file, or of all files in a folder with their names."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+# ---- writing whole or not at all --------------------------------------------------------------------
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary sibling to write to; on success it takes the place of ``path`` in one rename.
+
+    Works for a file and for a folder. Whatever happens before the end, ``path`` is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        yield staged
+        _flush(staged)
+        if path.is_dir():
+            old = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.old"
+            os.replace(path, old)
+            os.replace(staged, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(staged, path)
+    finally:
+        if staged.is_dir():
+            shutil.rmtree(staged, ignore_errors=True)
+        else:
+            staged.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write text atomically, in UTF-8 with plain newlines."""
+    with atomic(path) as staged:
+        staged.write_text(text, encoding="utf-8", newline="\n")
+    return Path(path)
+
+
+def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> Path:
+    """Save a fit or a recording to ``.nc`` (one file) or ``.zarr`` (a folder), whole or not at all.
+
+    Parameters
+    ----------
+    result : xarray.Dataset, xarray.DataTree or xarray.DataArray
+    path : path
+        Ends in ``.nc`` or ``.zarr``. An existing result there is replaced only once the new one is
+        complete on disk.
+
+    Returns
+    -------
+    pathlib.Path
+        The path written.
+    """
+    path = Path(path)
+    if isinstance(result, xr.DataArray):
+        result = result.to_dataset(name=result.name or "value")
+    if path.suffix not in {".nc", ".zarr"}:
+        raise SettingsError(
+            "results are saved as netCDF or Zarr",
+            found=path.name, expected="a path that ends in .nc or .zarr",
+        )  # fmt: skip
+    with atomic(path) as staged:
+        if path.suffix == ".nc":
+            result.to_netcdf(staged, engine="h5netcdf")
+        else:
+            result.to_zarr(staged, mode="w", consolidated=False, write_empty_chunks=True)
+            sizes = {
+                p.relative_to(staged).as_posix(): p.stat().st_size
+                for p in sorted(staged.rglob("*"))
+                if p.is_file()
+            }
+            (staged / MANIFEST).write_text(json.dumps({"files": sizes, "neurotools": __version__}))
+    return path
+
+
+def open_saved(path: str | Path) -> xr.Dataset | xr.DataTree:
+    """Open what ``save`` wrote; refuse a store that is incomplete.
+
+    Returns a DataTree when the file has groups, else a Dataset, both in memory.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileError("there is no saved result", code="NT-FILE-001", path=path)
+    if path.is_dir():
+        _check_manifest(path)
+        tree = xr.open_datatree(path, engine="zarr", consolidated=False)
+    else:
+        try:
+            tree = xr.open_datatree(path, engine="h5netcdf")
+        except (OSError, KeyError, ValueError) as error:
+            raise ResultError(
+                "the saved result cannot be opened; it was cut short or is of another format", path=path
+            ) from error
+    with tree:
+        tree = tree.load()
+    tree = tree.map_over_datasets(_native)
+    return tree if tree.children else tree.to_dataset()
+
+
+def _native(dataset: xr.Dataset) -> xr.Dataset:
+    """Forget how the file was encoded, so that the object equals the one that was saved."""
+    return dataset.drop_encoding()
+
+
+def _check_manifest(path: Path) -> None:
+    manifest = path / MANIFEST
+    if not manifest.exists():
+        raise ResultError(
+            "the store has no manifest, so it may be only partly written",
+            path=path,
+            fix="write it again with nt.save; a missing chunk would read as zeros",
+        )
+    for name, size in json.loads(manifest.read_text())["files"].items():
+        file = path / name
+        if not file.exists() or file.stat().st_size != size:
+            raise ResultError(
+                "a part of the store is missing or was changed",
+                path=path,
+                where=name,
+                found=f"{file.stat().st_size} bytes" if file.exists() else "no such file",
+                expected=f"{size} bytes",
+            )

@@ -1,0 +1,159 @@
+"""Tables of what there is (models, file formats, pipelines), and the functions that look things up in them.
+
+The tables hold text, so nothing heavy is imported until it is asked for. Adding a method, a format or a
+pipeline is one line here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from neurotools import samples
+from neurotools.errors import FileError, SchemaError, did_you_mean, lookup
+from neurotools.loaders.answers import Answers
+from neurotools.loaders.recognise import recognise
+from neurotools.provenance import open_saved
+
+MODELS = {
+    "ntf": "neurotools.models.ntf:NTF",
+    "block_model": "neurotools.models.block_model:BlockModel",
+}
+
+# Settings that are dataclasses themselves, by the name they are saved under.
+SETTINGS: dict[str, str] = {}
+
+# Format as told by ``recognise`` -> reader(path, answers) -> recording.
+LOADERS = {
+    "saved": "neurotools.loaders.saved:load_saved",
+}
+
+PIPELINES = {
+    "dynamic-connectome": "neurotools.pipelines.dynamic_connectome",
+}
+
+
+def resolve(target: str) -> Any:
+    """Import ``"module:name"`` (or a module) and return it."""
+    module, _, name = target.partition(":")
+    loaded = importlib.import_module(module)
+    return getattr(loaded, name) if name else loaded
+
+
+def build(name: str, **settings: Any) -> Any:
+    """Make a model from its registered name and settings."""
+    return _rebuild(resolve(lookup("model", name, MODELS)), settings)
+
+
+def model_of(fit: xr.Dataset | xr.DataTree) -> Any:
+    """Rebuild the model, with its settings, that made a fit."""
+    if "model" not in fit.attrs or "settings" not in fit.attrs:
+        raise SchemaError(
+            "this is not a fit: it has no attrs 'model' and 'settings'", found=sorted(fit.attrs)
+        )
+    return build(fit.attrs["model"], **json.loads(fit.attrs["settings"]))
+
+
+def _rebuild(cls: Any, settings: Mapping[str, Any]) -> Any:
+    types = {field.name: field.type for field in dataclasses.fields(cls)}
+
+    def value(name: str, entry: Any) -> Any:
+        if isinstance(entry, dict) and "type" in entry:
+            rest = {key: item for key, item in entry.items() if key != "type"}
+            return _rebuild(resolve(lookup("setting", entry["type"], SETTINGS)), rest)
+        return tuple(entry) if isinstance(entry, list) and "tuple" in str(types.get(name)) else entry
+
+    return cls(**{name: value(name, entry) for name, entry in settings.items()})
+
+
+def open_fit(path: str | Path) -> xr.Dataset | xr.DataTree:
+    """Open a fit that ``nt.save`` wrote (``.nc`` or ``.zarr``); a store that is incomplete is refused."""
+    return open_saved(path)
+
+
+def load(
+    source: str | Path,
+    *,
+    kind: str | None = None,
+    dims: Sequence[str] | None = None,
+    sfreq: float | None = None,
+    bin_width: float | None = None,
+    labels: Sequence[str] | str | Path | None = None,
+    array: str | None = None,
+    arrays: Mapping[str, Any] | None = None,
+    units: str | None = None,
+    allow_truncated: bool = False,
+) -> xr.DataTree:
+    """Read a file, a folder, a BIDS tree or a bundled sample into one labelled recording.
+
+    The format is told by content, not by suffix alone. Formats that do not say what their arrays are
+    (tables, ``.npz``, ``.mat``, plain HDF5) need it said here, or in a file ``recording.yaml`` beside the
+    data with the same keys: a wrong guess is worse than a question, and the error lists what was found.
+
+    Parameters
+    ----------
+    source : path or str
+        A path, or the name of a sample (``neurotools list``).
+    kind : {"eeg", "meg", "seeg", "ecog", "fmri", "spikes", "calcium", "behaviour", "counts"}, optional
+        What was recorded.
+    dims : sequence of str, optional
+        Names of the array's axes as they lie in the file, for example ``("unit", "time")``.
+    sfreq : float, optional
+        Samples per second, in Hz.
+    bin_width : float, optional
+        Width of the bins of a count matrix, in seconds.
+    labels : sequence of str, or path, optional
+        Names along the unit, channel or region axis; for a 4-D NIfTI the atlas image.
+    array : str, optional
+        Name of the array in the file (``"NEURAL"``, ``"gcamp/trace_array"``, a column range).
+    arrays : mapping, optional
+        Several arrays at once: ``{"calcium/activity": {"name": "NEURAL", "dims": [...], ...}}``.
+    units : str, optional
+        Unit of the values as stored; converted to the canonical one (``"uV"`` becomes V).
+    allow_truncated : bool
+        Accept a file shorter than its header promises; recorded in the attributes.
+
+    Returns
+    -------
+    xarray.DataTree
+        One node per modality or table, each with its own clock. ``recording.attrs`` says where it came
+        from.
+
+    Raises
+    ------
+    FileError
+        The file is missing, cut short, of no known format, or leaves open what is what.
+    SchemaError
+        What it holds breaks the schema (NaN in spike times, repeated labels, ...).
+    """
+    path = _locate(source)
+    answers = Answers.gather(
+        path, kind=kind, dims=dims, sfreq=sfreq, bin_width=bin_width, labels=labels, array=array,
+        arrays=arrays, units=units, allow_truncated=allow_truncated,
+    )  # fmt: skip
+    path = answers.target(path)
+    name = recognise(path, answers)
+    recording = resolve(LOADERS[name])(path, answers)
+    recording.attrs.setdefault("format", name)
+    recording.attrs.setdefault("source", path.name)
+    return recording
+
+
+def _locate(source: str | Path) -> Path:
+    if isinstance(source, str) and source in samples.names():
+        return samples.path(source)
+    path = Path(source).expanduser()
+    if not path.exists():
+        hint = did_you_mean(str(source), samples.names())
+        raise FileError(
+            f"there is no file, folder or sample named {str(source)!r}.{hint}",
+            code="NT-FILE-001",
+            fix="check the path; bundled samples are " + ", ".join(samples.names()),
+        )
+    return path

@@ -1,0 +1,1 @@
+"""Recording to recording, or recording to design: small labelled steps."""

@@ -1,0 +1,1 @@
+"""Recordings whose true parameters are known."""

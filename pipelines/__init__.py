@@ -1,0 +1,1 @@
+"""Named pipelines for whole datasets, their runner, and the command line."""
