@@ -1,13 +1,89 @@
-"""Tell formats apart by what is in them."""
+"""Tell formats apart by what is in them.
+
+Each loader module ends in ``FORMATS``, a table from format name to a predicate on the path that looks at
+content (first bytes, names inside), never at the suffix alone, and imports nothing heavy. They are joined
+here from the specific to the generic, and the first that says yes wins.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from neurotools.errors import FileError
-from neurotools.loaders.answers import Answers
+from neurotools.loaders import saved
+from neurotools.loaders.answers import SETTINGS_FILE, Answers
+from neurotools.loaders.sniff import head, is_text
+
+Predicate = Callable[[Path], bool]
+
+# Specific before generic: an NWB file is also HDF5, a Muse table is also CSV. One line per module.
+MODULES = (
+    saved,
+)  # fmt: skip
+FORMATS: tuple[tuple[str, Predicate], ...] = tuple(
+    (name, predicate) for module in MODULES for name, predicate in module.FORMATS.items()
+)
 
 
 def recognise(path: Path, answers: Answers) -> str:
-    """Return the name in ``registry.LOADERS`` of the format that ``path`` holds."""
-    raise FileError("the content is of no format that neurotools reads", code="NT-FILE-002", path=path)
+    """Return the name in ``registry.LOADERS`` of the format that ``path`` holds.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file or a folder.
+    answers : Answers
+        Only asked whether they describe the files of a folder one by one.
+
+    Raises
+    ------
+    FileError
+        The file or folder is empty, cannot be opened, or is of no format that is read.
+    """
+    _refuse_nothing(path)
+    for name, predicate in FORMATS:
+        if predicate(path):
+            return name
+    raise _unknown(path)
+
+
+def _refuse_nothing(path: Path) -> None:
+    try:
+        if path.is_dir():
+            if not any(path.iterdir()):
+                raise FileError("the folder is empty", code="NT-DATA-010", path=path)
+        elif not path.is_file():
+            # A pipe or a device would be waited for without end.
+            raise FileError("this is neither a file nor a folder", code="NT-FILE-002", path=path)
+        elif path.stat().st_size == 0:
+            raise FileError(
+                "the file is empty: it has 0 bytes",
+                code="NT-DATA-010", path=path, fix="copy or download it again",
+            )  # fmt: skip
+        else:
+            path.open("rb").close()
+    except OSError as error:
+        raise FileError(f"cannot be opened: {error.strerror or error}", path=path) from error
+
+
+def _unknown(path: Path) -> FileError:
+    if path.is_dir():
+        names = sorted(p.name for p in path.iterdir())
+        return FileError(
+            "the folder is of no layout that neurotools reads",
+            code="NT-FILE-002", path=path,
+            found=f"{len(names)} entries: " + ", ".join(names[:8]) + (" ..." if len(names) > 8 else ""),
+            expected="one of " + ", ".join(name for name, _ in FORMATS),
+            fix=f"give one file of it, or describe the folder in a {SETTINGS_FILE}",
+        )  # fmt: skip
+    start = head(path, 16)
+    shown = repr(start.decode("utf-8", "replace")) if is_text(start) else start.hex(" ")
+    suffix = f"the name ends in {path.suffix!r}, but " if path.suffix else ""
+    return FileError(
+        "the content is of no format that neurotools reads",
+        code="NT-FILE-002", path=path,
+        found=f"{suffix}the {path.stat().st_size} bytes begin with {shown}",
+        expected="one of " + ", ".join(name for name, _ in FORMATS),
+        fix="a damaged copy? get it again; or convert it to one of these",
+    )  # fmt: skip

@@ -8,7 +8,8 @@ import xarray as xr
 
 from neurotools.errors import FileError
 from neurotools.loaders.answers import Answers
-from neurotools.provenance import open_saved
+from neurotools.loaders.sniff import hdf5_root
+from neurotools.provenance import MANIFEST, open_saved
 
 
 def load_saved(path: Path, answers: Answers) -> xr.DataTree:
@@ -22,3 +23,14 @@ def load_saved(path: Path, answers: Answers) -> xr.DataTree:
             fix="open a fit with nt.open_fit",
         )
     return found
+
+
+def is_saved(path: Path) -> bool:
+    """Whether ``nt.save`` wrote this (a recording or a fit)."""
+    if path.is_dir():
+        return (path / MANIFEST).is_file() or (path / "zarr.json").is_file()
+    attributes, _ = hdf5_root(path)
+    return attributes.get("schema", "").startswith("neurotools/") or "neurotools_version" in attributes
+
+
+FORMATS = {"saved": is_saved}

@@ -1,0 +1,86 @@
+"""Look at the beginning of a file, cheaply: what the format predicates share."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+# An HDF5 file may begin with a block of its writer's own (MATLAB's text); the signature then follows here.
+HDF5_OFFSETS = (0, 512, 1024, 2048)
+
+
+def head(path: Path, n: int = 4096) -> bytes:
+    """The first ``n`` bytes of a file; nothing for a folder or for a file that cannot be opened."""
+    if not path.is_file():
+        return b""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(n)
+    except OSError:
+        return b""
+
+
+def unzipped_head(path: Path, n: int = 4096) -> bytes:
+    """The first ``n`` bytes inside a gzip file; nothing when it is not one or is broken there."""
+    if head(path, 2) != b"\x1f\x8b":
+        return b""
+    try:
+        with gzip.open(path, "rb") as stream:
+            return stream.read(n)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def is_zip(path: Path) -> bool:
+    """Whether the file begins as a zip archive (``.npz`` is one)."""
+    return head(path, 4) in {b"PK\x03\x04", b"PK\x05\x06"}
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether the file carries the HDF5 signature (NWB, netCDF 4 and MATLAB 7.3 files do too)."""
+    start = head(path, HDF5_OFFSETS[-1] + len(HDF5_MAGIC))
+    return any(start[offset : offset + len(HDF5_MAGIC)] == HDF5_MAGIC for offset in HDF5_OFFSETS)
+
+
+def hdf5_root(path: Path) -> tuple[dict[str, str], set[str]]:
+    """Attributes (as text) and member names at the root of an HDF5 file; empty when it cannot be opened."""
+    if not is_hdf5(path):
+        return {}, set()
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return {str(name): _text(value) for name, value in file.attrs.items()}, set(map(str, file))
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, UnicodeDecodeError):
+        return {}, set()
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def is_text(start: bytes) -> bool:
+    """Whether bytes are text: no control characters, and UTF-8 but for a character cut at the end."""
+    if not start or any(byte < 32 and byte not in b"\t\n\r\f\v" for byte in start):
+        return False
+    try:
+        start[: max(1, len(start) - 3)].decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The cut may fall inside a character of up to four bytes; anything earlier is not UTF-8.
+        return error.start >= len(start) - 7
+    return True
+
+
+def zip_names(path: Path) -> list[str]:
+    """Names of the members of a zip archive; empty when it cannot be opened."""
+    import zipfile
+
+    if not is_zip(path):
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
+        return []
