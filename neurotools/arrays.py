@@ -144,7 +144,9 @@ def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
     xp = namespace(x)
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-    total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    total = xp.sum(xp.exp(x - top), axis=axis, keepdims=True)
+    # All -inf gives -inf, without the warning that log(0) would raise.
+    total = xp.where(total > 0, xp.log(xp.where(total > 0, total, xp.ones_like(total))) + top, total - xp.inf)
     return total if keepdims else xp.squeeze(total, axis=axis)
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,7 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
         if path.suffix == ".nc":
             result.to_netcdf(staged, engine="h5netcdf")
         else:
-            result.to_zarr(staged, mode="w", consolidated=False, write_empty_chunks=True)
+            _variable_text(result).to_zarr(staged, mode="w", consolidated=False, write_empty_chunks=True)
             sizes = {
                 p.relative_to(staged).as_posix(): p.stat().st_size
                 for p in sorted(staged.rglob("*"))
@@ -192,6 +193,18 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
             }
             (staged / MANIFEST).write_text(json.dumps({"files": sizes, "neurotools": __version__}))
     return path
+
+
+def _variable_text(result: Any) -> Any:
+    """Text of fixed width has no Zarr 3 specification; text of variable width has."""
+
+    def convert(dataset: xr.Dataset) -> xr.Dataset:
+        text = {name: v.astype(object) for name, v in dataset.variables.items() if v.dtype.kind == "U"}
+        return dataset.assign_coords({n: text[n] for n in text if n in dataset.coords}).assign(
+            {n: text[n] for n in text if n in dataset.data_vars}
+        )
+
+    return result.map_over_datasets(convert) if isinstance(result, xr.DataTree) else convert(result)
 
 
 def open_saved(path: str | Path) -> xr.Dataset | xr.DataTree:
@@ -204,7 +217,7 @@ def open_saved(path: str | Path) -> xr.Dataset | xr.DataTree:
         raise FileError("there is no saved result", code="NT-FILE-001", path=path)
     if path.is_dir():
         _check_manifest(path)
-        tree = xr.open_datatree(path, engine="zarr", consolidated=False)
+        tree = _open_zarr(path)
     else:
         try:
             tree = xr.open_datatree(path, engine="h5netcdf")
@@ -216,6 +229,13 @@ def open_saved(path: str | Path) -> xr.Dataset | xr.DataTree:
         tree = tree.load()
     tree = tree.map_over_datasets(_native)
     return tree if tree.children else tree.to_dataset()
+
+
+def _open_zarr(path: Path) -> xr.DataTree:
+    with warnings.catch_warnings():
+        # The manifest is no part of the Zarr hierarchy, and zarr says so.
+        warnings.filterwarnings("ignore", message=f".*{MANIFEST}")
+        return xr.open_datatree(path, engine="zarr", consolidated=False)
 
 
 def _native(dataset: xr.Dataset) -> xr.Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -38,7 +39,7 @@ class Schema:
     allow_nan: bool = False
     allow_empty: bool = False
 
-    def require(self, data: xr.DataArray | xr.DataTree) -> xr.DataArray:
+    def require(self, data: Any) -> xr.DataArray:
         """Return ``data`` in canonical order of dimensions, or say what is wrong with it.
 
         A recording (DataTree) may stand for the one main array that it holds.
@@ -194,7 +195,7 @@ def sampling_rate(array: xr.DataArray, what: str = "this step") -> float:
     return (time.size - 1) / float(time[-1] - time[0])
 
 
-def signal(recording: xr.DataTree | xr.DataArray) -> xr.DataArray:
+def signal(recording: Any) -> xr.DataArray:
     """Return the one main array of a recording, or an error that lists the candidates."""
     if isinstance(recording, xr.DataArray):
         return recording
