@@ -1,0 +1,65 @@
+"""Render the validation page from what the checks wrote; nothing on it is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import RESULTS, code_hash
+
+MARKS = {
+    "passed": "passed",
+    "missed": "**missed**",
+    "reported": "reported",
+    "data absent": "data absent",
+}
+INTRO = """# Validation
+
+Every number below was written by a check, with the code, versions and threads that made it. *Stale* means
+that the code it names has changed since. A *speed* row records what one machine did; a *science* row states
+what the data says, for or against the method. `make validate` runs the quick checks again, and
+`make validate-long` the rest.
+"""
+KINDS = {"correctness": "Correctness", "science": "What the data says", "speed": "Speed and memory"}
+
+
+def render(folder: Path = RESULTS) -> str:
+    """The page as Markdown, from every result in ``folder``."""
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
+    parts = [INTRO]
+    for kind, title in KINDS.items():
+        chosen = [r for r in results if r["kind"] == kind and r["name"] != "gpu"]
+        if chosen:
+            parts.append(f"## {title}\n")
+            parts += [_section(result) for result in chosen]
+    gpu = [r for r in results if r["name"] == "gpu"]
+    parts.append("## On a GPU\n")
+    parts.append(
+        _section(gpu[0]) if gpu else "Not yet run on a GPU: `python benchmarks/gpu.py` writes this section.\n"
+    )
+    return "\n".join(parts)
+
+
+def _section(result: dict[str, Any]) -> str:
+    stale = " *(stale)*" if result["code_hash"] != code_hash(result["code"]) else ""
+    lines = [f"### {result['title']}{stale}\n"]
+    if result["rows"]:
+        lines += ["| compared | number | interval | bound | verdict |", "|---|---|---|---|---|"]
+        lines += [_line(row) for row in result["rows"]]
+    else:
+        lines.append(f"{MARKS[result['state']]}: the recording is not part of the repository.")
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines.append(
+        f"\n<small>`{result['name']}`, commit {result['commit']}, {result['date']}, {result['threads']} BLAS "
+        f"thread(s), {result['wall_s']} s; {versions}; code: {', '.join(result['code'])}</small>\n"
+    )
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    interval = "" if row["interval"] is None else "{:.4g} to {:.4g}".format(*row["interval"])
+    bound = "" if row["bound"] == "report" else row["bound"]
+    note = f" ({row['note']})" if row["note"] else ""
+    number = f"{row['number']:.5g} {row['unit']}"
+    return f"| {row['compared']}{note} | {number} | {interval} | {bound} | {MARKS[row['verdict']]} |"
