@@ -1,0 +1,85 @@
+"""Sphinx configuration; the site builds offline, with warnings as errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))  # for ``benchmarks``, which renders the validation page
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import neurotools  # noqa: E402
+from benchmarks.page import render  # noqa: E402
+from neurotools.errors import CODES  # noqa: E402
+
+project = "neurotools"
+author = "the neurotools developers"
+copyright = "2026, the neurotools developers"
+release = version = neurotools.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+exclude_patterns = ["_build", "gallery/GALLERY_HEADER.rst", "sg_execution_times.rst"]
+html_theme = "pydata_sphinx_theme"
+html_title = "neurotools"
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"start": [], "validation": []}
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": [str(ROOT / "examples")],
+    "gallery_dirs": ["gallery"],
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "backreferences_dir": "api/generated/backreferences",
+    "doc_module": ("neurotools",),
+    "download_all_examples": False,
+    "show_memory": False,
+    "reference_url": {"neurotools": None},
+}
+
+
+def _public() -> list[str]:
+    """Names at the top of the package that are functions or classes."""
+    return [n for n in dir(neurotools) if callable(getattr(neurotools, n)) and not n.startswith("_")]
+
+
+def write_generated(app: object) -> None:
+    """Write the pages that are rendered from code and results, so that none of them can go stale."""
+    (HERE / "validation.md").write_text(render(), encoding="utf-8")
+    rows = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())
+    (HERE / "errors.md").write_text(
+        "# Error codes\n\nEvery error names what was wanted, what came and what to do. The code is stable.\n\n"
+        f"| code | meaning |\n|---|---|\n{rows}\n",
+        encoding="utf-8",
+    )
+    api = HERE / "api"
+    api.mkdir(exist_ok=True)
+    plots = sorted(neurotools.plot.__all__)
+    lines = ["# Reference", "", "```{eval-rst}", ".. currentmodule:: neurotools", "", ".. autosummary::"]
+    lines += ["   :toctree: generated", "", *(f"   {name}" for name in _public()), ""]
+    lines += [".. currentmodule:: neurotools.plot", "", ".. autosummary::", "   :toctree: generated", ""]
+    lines += [*(f"   {name}" for name in plots), "```", ""]
+    (api / "index.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def setup(app):
+    app.connect("config-inited", lambda app, config: write_generated(app))
