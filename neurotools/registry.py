@@ -89,6 +89,7 @@ def load(
     arrays: Mapping[str, Any] | None = None,
     units: str | None = None,
     allow_truncated: bool = False,
+    sort: bool = False,
 ) -> xr.DataTree:
     """Read a file, a folder, a BIDS tree or a bundled sample into one labelled recording.
 
@@ -118,6 +119,9 @@ def load(
         Unit of the values as stored; converted to the canonical one (``"uV"`` becomes V).
     allow_truncated : bool
         Accept a file shorter than its header promises; recorded in the attributes.
+    sort : bool
+        Put spike times and time stamps that step back into order, and record how many in the attributes;
+        otherwise they are an error.
 
     Returns
     -------
@@ -135,7 +139,7 @@ def load(
     path = _locate(source)
     answers = Answers.gather(
         path, kind=kind, dims=dims, sfreq=sfreq, bin_width=bin_width, labels=labels, array=array,
-        arrays=arrays, units=units, allow_truncated=allow_truncated,
+        arrays=arrays, units=units, allow_truncated=allow_truncated, sort=sort,
     )  # fmt: skip
     path = answers.target(path)
     name = recognise(path, answers)

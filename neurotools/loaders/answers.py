@@ -36,6 +36,7 @@ class Answers:
     file: str | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
     allow_truncated: bool = False
+    sort: bool = False
 
     @classmethod
     def gather(cls, path: Path, **given: Any) -> Answers:
