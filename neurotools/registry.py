@@ -90,6 +90,7 @@ def load(
     units: str | None = None,
     allow_truncated: bool = False,
     sort: bool = False,
+    resample: bool = False,
 ) -> xr.DataTree:
     """Read a file, a folder, a BIDS tree or a bundled sample into one labelled recording.
 
@@ -122,6 +123,9 @@ def load(
     sort : bool
         Put spike times and time stamps that step back into order, and record how many in the attributes;
         otherwise they are an error.
+    resample : bool
+        Let the atlas or mask of a 4-D NIfTI lie on another grid: every voxel takes the nearest label.
+        Otherwise another grid is an error.
 
     Returns
     -------
@@ -140,6 +144,7 @@ def load(
     answers = Answers.gather(
         path, kind=kind, dims=dims, sfreq=sfreq, bin_width=bin_width, labels=labels, array=array,
         arrays=arrays, units=units, allow_truncated=allow_truncated, sort=sort,
+        resample=resample,
     )  # fmt: skip
     path = answers.target(path)
     name = recognise(path, answers)

@@ -37,6 +37,7 @@ class Answers:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     allow_truncated: bool = False
     sort: bool = False
+    resample: bool = False
 
     @classmethod
     def gather(cls, path: Path, **given: Any) -> Answers:
@@ -49,7 +50,7 @@ class Answers:
                     f"{SETTINGS_FILE} has a key {key!r} that means nothing.{did_you_mean(key, known)}",
                     path=path, expected="one of " + ", ".join(sorted(known)),
                 )  # fmt: skip
-        merged = {**stored, **{k: v for k, v in given.items() if v not in (None, False)}}
+        merged = {**stored, **{k: v for k, v in given.items() if v is not None and v is not False}}
         if merged.get("dims") is not None:
             merged["dims"] = tuple(merged["dims"])
         if merged.get("kind") is not None and merged["kind"] not in KINDS:
