@@ -40,6 +40,7 @@ CODES = {
     "NT-DEP-001": "an optional package is not installed",
     "NT-OUT-001": "a saved result is incomplete or was changed",
     "NT-OUT-002": "the output folder belongs to something else",
+    "NT-RUN-001": "a worker process was killed while it analysed a recording",
     "NT-FIT-001": "the estimate did not pass its convergence checks",
 }
 
