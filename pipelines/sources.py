@@ -1,0 +1,245 @@
+"""The recordings of a source: a file, a folder that is one recording, a folder of many, a list, a sample."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurotools import samples
+from neurotools.errors import FileError, NeurotoolsError, did_you_mean
+from neurotools.loaders.answers import SETTINGS_FILE, Answers
+from neurotools.provenance import file_hash
+
+from .outputs import MANIFEST, WORK
+
+# Files that lie beside recordings and are none: a dataset's own notes, tables and pictures.
+BESIDE = {
+    ".md", ".rst", ".txt", ".json", ".tsv", ".yaml", ".yml", ".py", ".m", ".r", ".sh", ".pdf", ".png", ".svg",
+    ".jpg", ".jpeg", ".gif", ".html", ".toml", ".cfg", ".ini", ".log", ".bib", ".zip", ".gz", "",
+}  # fmt: skip
+# Tables are recordings only where a recording.yaml says what is in them.
+TABLES = {".txt", ".tsv", ".gz"}
+BIDS = "dataset_description.json"
+NOT_RAW = {"derivatives", "sourcedata", "code", "stimuli"}  # folders of a BIDS tree
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording to analyse: its name in the output, and what ``nt.load`` is given."""
+
+    name: str
+    path: str
+
+    def load(self) -> Any:
+        """Read the recording."""
+        from neurotools.registry import load
+
+        return load(self.path)
+
+    def where(self) -> Path:
+        """The file or folder on disk."""
+        return samples.path(self.path) if self.path in samples.names() else Path(self.path)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The recordings of a source, whether it is a collection, and the files in it that are no recordings."""
+
+    recordings: tuple[Source, ...]
+    several: bool
+    left_out: tuple[str, ...] = ()
+
+
+def find(source: str | Path | Sequence[str | Path], *, out: Path | None = None) -> Found:
+    """Find the recordings of a source.
+
+    Parameters
+    ----------
+    source : path, str, or sequence of them
+        A sample name; a file; a folder that is one recording (suite2p, phy, one with ``recording.yaml``);
+        a folder of recordings, searched to the bottom; ``@list.txt``, with one of these per line; or a
+        sequence of them.
+    out : path, optional
+        An output folder inside the source, which is not searched.
+
+    Raises
+    ------
+    FileError
+        The source does not exist or holds no recording.
+    """
+    if not isinstance(source, (str, Path)):
+        return _several([find(entry, out=out) for entry in source], "the list")
+    text = str(source)
+    if text.startswith("@"):
+        return _several([find(entry, out=out) for entry in _listed(Path(text[1:]).expanduser())], text)
+    if text in samples.names():
+        return Found((Source(text, text),), several=False)
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise FileError(
+            f"there is no file, folder or sample named {text!r}.{did_you_mean(text, samples.names())}",
+            code="NT-FILE-001", fix="check the path; samples are " + ", ".join(samples.names()),
+        )  # fmt: skip
+    path = path.resolve()
+    whole = path.is_dir() and not (path / BIDS).exists() and _format(path) is not None
+    if path.is_file() or whole:
+        return Found((Source(_safe(path.name if path.is_dir() else _stem(path)), str(path)),), several=False)
+    return _folder(path, None if out is None else out.resolve())
+
+
+def _several(parts: Sequence[Found], what: str) -> Found:
+    paths = [entry.path for part in parts for entry in part.recordings]
+    if not paths:
+        raise FileError("there is no recording in it", code="NT-DATA-010", path=what)
+    left_out = tuple(name for part in parts for name in part.left_out)
+    return Found(_named([Path(path) for path in paths], None), several=True, left_out=left_out)
+
+
+def _listed(file: Path) -> list[str | Path]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"the list cannot be read: {error}", code="NT-FILE-001", path=file) from error
+    entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return [
+        entry if entry in samples.names() else file.parent / Path(entry).expanduser() for entry in entries
+    ]
+
+
+# ---- a folder of recordings -----------------------------------------------------------------------------
+def _folder(root: Path, out: Path | None) -> Found:
+    recordings: list[Path] = []
+    left_out: list[str] = []
+    for folder in _folders(root, out):
+        found, others = _in_one(folder)
+        recordings += found
+        left_out += [str(path.relative_to(root)) for path in others]
+    if not recordings:
+        raise FileError(
+            "there is no recording in the folder", code="NT-DATA-010", path=root,
+            found=", ".join(left_out[:6]) or "an empty folder",
+            fix="give a file, or describe a table or array of your own in a recording.yaml beside it",
+        )  # fmt: skip
+    return Found(_named(recordings, root), several=True, left_out=tuple(left_out))
+
+
+def _folders(root: Path, out: Path | None) -> Iterator[Path]:
+    """The folder and all folders in it that are no recordings, hidden, or results."""
+    if root == out or (root / MANIFEST).exists() or (root / WORK).exists():
+        return
+    yield root
+    for child in sorted(root.iterdir()):
+        skipped = child.name.startswith(".") or ((root / BIDS).exists() and child.name in NOT_RAW)
+        if child.is_dir() and not skipped and _format(child) is None:
+            yield from _folders(child, out)
+
+
+def _in_one(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Recordings in a folder, and files there that are none and belong to none."""
+    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    beside = BESIDE - TABLES if (folder / SETTINGS_FILE).is_file() else BESIDE
+    may_be = [path for path in entries if path.is_dir() or _suffix(path) not in beside]
+    recordings = [path for path in may_be if _format(path) is not None]
+    stems = {_stem(path) for path in recordings}
+    rest = [path for path in entries if path.is_file() and path not in recordings]
+    # A file with the suffix of data and content that no reader knows is a broken recording: it must fail
+    # in the open, unless it only completes another one (.fdt beside .set, .eeg beside .vhdr).
+    broken = [path for path in rest if _suffix(path) not in BESIDE and _stem(path) not in stems]
+    return sorted(recordings + broken), [path for path in rest if path not in broken]
+
+
+def _format(path: Path) -> str | None:
+    """Name of the format of a file or folder, or None when it is no recording."""
+    from neurotools.loaders.recognise import recognise
+
+    try:
+        answers = Answers.gather(path)
+        return recognise(answers.target(path), answers)
+    except NeurotoolsError:
+        return None
+
+
+def _stem(path: Path) -> str:
+    """Name without its suffixes: ``a.nii.gz`` and ``a.fdt`` are ``a``."""
+    return re.sub(r"(\.nii)?(\.gz)?$", "", path.name) if path.name.endswith(".gz") else path.stem
+
+
+def _suffix(path: Path) -> str:
+    return ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
+
+
+def _named(paths: Sequence[Path], root: Path | None) -> tuple[Source, ...]:
+    """Give every recording a name of its own: its stem, with as much of its path as tells it apart."""
+    stems = [_stem(path) for path in paths]
+    named = []
+    taken: set[str] = set()
+    for path, stem in zip(paths, stems, strict=True):
+        name = stem
+        if stems.count(stem) > 1:
+            inside = path.relative_to(root) if root else Path(*path.parts[-2:])
+            name = "_".join([*inside.parts[:-1], stem])
+            name = name if name not in taken else "_".join(inside.parts)
+        name = _safe(name)
+        count = 2
+        while name in taken:
+            name, count = f"{_safe(stem)}-{count}", count + 1
+        taken.add(name)
+        named.append(Source(name, str(path)))
+    return tuple(named)
+
+
+def _safe(name: str) -> str:
+    """A name that is a folder name everywhere."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip(".-") or "recording"
+
+
+# ---- the files of a recording -----------------------------------------------------------------------------
+def files_of(source: Source) -> list[Path]:
+    """The files that a recording is read from: itself, its neighbours of one stem, and what describes it.
+
+    In a BIDS tree these are also the sidecars of its folder and of the folders above it.
+    """
+    path = source.where()
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    stem = _stem(path)
+    family = [file for file in path.parent.iterdir() if file.is_file() and _stem(file) == stem]
+    notes = path.parent / SETTINGS_FILE
+    return sorted({path, *family, *([notes] if notes.is_file() else []), *_bids_sidecars(path)})
+
+
+def _bids_sidecars(path: Path) -> list[Path]:
+    root = next((up for up in path.parents if (up / BIDS).is_file()), None)
+    if root is None:
+        return []
+    folders = [up for up in path.parents if up == root or root in up.parents]
+    entities = set(_stem(path).split("_"))
+    return [
+        file
+        for folder in folders
+        for file in folder.iterdir()
+        if file.suffix in (".json", ".tsv")
+        # A sidecar holds for a recording when all that its name says is also in the recording's name.
+        and set(file.stem.split("_")[:-1]) <= entities
+    ]
+
+
+def fingerprint(source: Source, before: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """Size, date and SHA-256 of every file of a recording.
+
+    A file of unchanged size and date keeps the hash that ``before`` has for it, so that a second run over
+    a large dataset reads nothing.
+    """
+    root = source.where().parent
+    found = {}
+    for file in files_of(source):
+        facts = file.stat()
+        name = file.relative_to(root).as_posix() if root in file.parents else file.as_posix()
+        entry: dict[str, Any] = {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+        old = (before or {}).get(name, {})
+        same = all(old.get(key) == entry[key] for key in entry)
+        found[name] = {**entry, "sha256": old["sha256"] if same else file_hash(file)}
+    return found
