@@ -27,7 +27,9 @@ LIBRARIES = {
 
 # A kernel is faster than the plain function on one library and returns the same numbers. The plain
 # function is passed to ``dispatch`` by the caller, stays readable, and is the kernel's oracle in tests.
-KERNELS: dict[tuple[str, str], str] = {}
+KERNELS: dict[tuple[str, str], str] = {
+    ("smooth", "cpu"): "kernels.numba_hmm:smooth",
+}
 
 
 def namespace(*arrays: Array) -> Any:

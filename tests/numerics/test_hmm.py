@@ -1,0 +1,136 @@
+"""Hidden Markov chains against a sum over all paths and other software; what must not matter does not."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from neurotools.arrays import to_device, to_numpy
+from neurotools.numerics import hmm
+
+
+def problem(rng, n_time=8, n_state=3, batch=()):
+    initial = np.log(rng.dirichlet(np.ones(n_state)))
+    transition = np.log(rng.dirichlet(np.ones(n_state), size=n_state))
+    return initial, transition, rng.normal(size=(*batch, n_time, n_state)) * 2
+
+
+def enumerate_paths(initial, transition, likelihood, start):
+    """Every quantity by brute force: sum over all paths of states."""
+    n_time, n_state = likelihood.shape
+    evidence, gamma, pairs, best = (
+        0.0,
+        np.zeros((n_time, n_state)),
+        np.zeros((n_state, n_state)),
+        (-np.inf, None),
+    )
+    for path in product(range(n_state), repeat=n_time):
+        steps = [likelihood[t, s] for t, s in enumerate(path)]
+        for t, s in enumerate(path):
+            move = transition if transition.ndim == 2 else transition[t]
+            steps.append(initial[s] if start[t] else move[path[t - 1], s])
+        log_joint = sum(steps)
+        weight = np.exp(log_joint)
+        evidence += weight
+        gamma[np.arange(n_time), list(path)] += weight
+        for t in range(1, n_time):
+            if not start[t]:
+                pairs[path[t - 1], path[t]] += weight
+        best = max(best, (log_joint, path))
+    return np.log(evidence), gamma / evidence, pairs / evidence, best
+
+
+@pytest.mark.parametrize("sessions", [[0], [0, 3], [0, 1, 7]])
+@pytest.mark.parametrize("driven", [False, True])
+def test_smooth_and_viterbi_equal_the_sum_over_all_paths(rng, device, sessions, driven):
+    initial, transition, likelihood = problem(rng)
+    if driven:
+        transition = np.log(rng.dirichlet(np.ones(3), size=(8, 3)))
+    start = np.isin(np.arange(8), sessions)
+    log_evidence, gamma, pairs, (best, path) = enumerate_paths(initial, transition, likelihood, start)
+    arrays = [to_device(x, device) for x in (initial, transition, likelihood)]
+    for function in (hmm.smooth, hmm.smooth_plain):
+        found = function(*arrays, start)
+        np.testing.assert_allclose(to_numpy(found.log_evidence), log_evidence, rtol=1e-12)
+        np.testing.assert_allclose(to_numpy(found.state_prob), gamma, atol=1e-12)
+        np.testing.assert_allclose(to_numpy(found.pair_sum), pairs, atol=1e-12)
+        np.testing.assert_allclose(to_numpy(found.log_predictive).sum(), log_evidence, rtol=1e-12)
+    states, score = hmm.viterbi(*arrays, start)
+    assert tuple(states) == path
+    assert score == pytest.approx(best, abs=1e-12)
+
+
+def test_filtered_is_smoothed_with_the_future_cut_off(rng):
+    initial, transition, likelihood = problem(rng, n_time=20)
+    whole = hmm.smooth(initial, transition, likelihood)
+    for t in (1, 7, 20):
+        np.testing.assert_allclose(
+            whole.filtered_prob[t - 1],
+            hmm.smooth(initial, transition, likelihood[:t]).state_prob[-1],
+            atol=1e-12,
+        )
+
+
+def test_a_batch_is_its_entries(rng, device):
+    initial, transition, likelihood = problem(rng, n_time=30, batch=(2, 3))
+    arrays = [to_device(x, device) for x in (initial, transition, likelihood)]
+    found = hmm.smooth(*arrays)
+    for i, j in product(range(2), range(3)):
+        one = hmm.smooth(initial, transition, likelihood[i, j])
+        np.testing.assert_allclose(to_numpy(found.state_prob)[i, j], one.state_prob, atol=1e-12)
+        np.testing.assert_allclose(to_numpy(found.pair_sum)[i, j], one.pair_sum, atol=1e-11)
+        np.testing.assert_allclose(to_numpy(found.log_evidence)[i, j], one.log_evidence, rtol=1e-12)
+
+
+def test_a_constant_added_to_all_log_likelihoods_moves_only_the_evidence(rng):
+    initial, transition, likelihood = problem(rng, n_time=50)
+    base, moved = (hmm.smooth(initial, transition, likelihood + c) for c in (0.0, -1000.0))
+    np.testing.assert_allclose(moved.state_prob, base.state_prob, atol=1e-12)
+    assert moved.log_evidence == pytest.approx(base.log_evidence - 50_000, rel=1e-12)
+
+
+def test_renaming_states_renames_the_answer(rng):
+    initial, transition, likelihood = problem(rng, n_time=50)
+    order = np.array([2, 0, 1])
+    base = hmm.smooth(initial, transition, likelihood)
+    renamed = hmm.smooth(initial[order], transition[np.ix_(order, order)], likelihood[:, order])
+    np.testing.assert_allclose(renamed.state_prob, base.state_prob[:, order], atol=1e-12)
+
+
+def test_likelihoods_far_below_the_range_of_exp(rng):
+    initial, transition, likelihood = problem(rng, n_time=40)
+    likelihood[:, 1] -= 800.0
+    found = hmm.smooth(initial, transition, likelihood)
+    assert np.isfinite(found.state_prob).all()
+    np.testing.assert_allclose(found.state_prob.sum(axis=-1), 1, atol=1e-12)
+    np.testing.assert_allclose(
+        found.log_evidence,
+        hmm.smooth_plain(initial, transition, likelihood, hmm.session_starts(40, None)).log_evidence,
+    )
+
+
+def test_posteriors_of_another_package(shared):
+    with np.load(shared("data/glm_reference/hmm_parity_ssm_K5.npz")) as frozen:
+        values = dict(frozen)
+    found = hmm.smooth(np.log(values["pi"]), np.log(values["P"]), values["log_lik"])
+    assert found.log_evidence == pytest.approx(float(values["log_norm"]), rel=1e-12)
+    np.testing.assert_allclose(found.state_prob, values["gamma"], atol=1e-8)
+    np.testing.assert_allclose(found.pair_sum, values["xi_sum"], atol=1e-6)
+    states, _ = hmm.viterbi(np.log(values["pi"]), np.log(values["P"]), values["log_lik"])
+    np.testing.assert_array_equal(states, values["viterbi"])
+
+
+def test_sequences_of_a_third_package(shared):
+    with np.load(shared("reference/hmm/hmmlearn_poisson.npz")) as frozen:
+        values = dict(frozen)
+    starts = np.zeros(300, dtype=bool)
+    starts[np.cumsum(values["lengths"])[:-1]] = True
+    arguments = np.log(values["startprob"]), np.log(values["transmat"]), values["emission_loglik"]
+    one, several = hmm.smooth(*arguments), hmm.smooth(*arguments, starts)
+    assert one.log_evidence == pytest.approx(float(values["log/loglik"]), rel=1e-9)
+    np.testing.assert_allclose(one.state_prob, values["log/posterior"], atol=1e-10)
+    assert several.log_evidence == pytest.approx(float(values["log/loglik_sequences"]), rel=1e-9)
+    np.testing.assert_allclose(several.state_prob, values["log/posterior_sequences"], atol=1e-10)
+    states, score = hmm.viterbi(*arguments, starts)
+    np.testing.assert_array_equal(states, values["viterbi_states_sequences"])
+    assert score == pytest.approx(float(values["viterbi_logprob_sequences"]), rel=1e-12)
