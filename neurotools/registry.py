@@ -32,6 +32,7 @@ SETTINGS: dict[str, str] = {}
 # Format as told by ``recognise`` -> reader(path, answers) -> recording.
 LOADERS = {
     "saved": "neurotools.loaders.saved:load_saved",
+    "nwb": "neurotools.loaders.nwb:load_nwb",
 }
 
 PIPELINES = {

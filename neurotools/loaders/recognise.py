@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neurotools.errors import FileError
-from neurotools.loaders import saved
+from neurotools.loaders import nwb, saved
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
 from neurotools.loaders.sniff import head, is_text
 
@@ -20,6 +20,7 @@ Predicate = Callable[[Path], bool]
 # Specific before generic: an NWB file is also HDF5, a Muse table is also CSV. One line per module.
 MODULES = (
     saved,
+    nwb,
 )  # fmt: skip
 FORMATS: tuple[tuple[str, Predicate], ...] = tuple(
     (name, predicate) for module in MODULES for name, predicate in module.FORMATS.items()
