@@ -32,6 +32,10 @@ SETTINGS: dict[str, str] = {}
 # Format as told by ``recognise`` -> reader(path, answers) -> recording.
 LOADERS = {
     "saved": "neurotools.loaders.saved:load_saved",
+    "nifti": "neurotools.loaders.fmri:load_nifti",
+    "openfmri": "neurotools.loaders.openfmri:load_openfmri",
+    "bids-fmri": "neurotools.loaders.bids_fmri:load_bids_fmri",
+    "fmriprep-confounds": "neurotools.loaders.confounds:load_confounds",
     "nwb": "neurotools.loaders.nwb:load_nwb",
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neurotools.errors import FileError
-from neurotools.loaders import nwb, saved
+from neurotools.loaders import bids_fmri, confounds, nifti, nwb, openfmri, saved
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
 from neurotools.loaders.sniff import head, is_text
 
@@ -20,6 +20,10 @@ Predicate = Callable[[Path], bool]
 # Specific before generic: an NWB file is also HDF5, a Muse table is also CSV. One line per module.
 MODULES = (
     saved,
+    nifti,
+    openfmri,
+    bids_fmri,
+    confounds,
     nwb,
 )  # fmt: skip
 FORMATS: tuple[tuple[str, Predicate], ...] = tuple(
