@@ -17,3 +17,5 @@ from .registry import open_fit as open_fit
 from .schema import signal as signal
 from .signals.sound import loud_syllables as loud_syllables
 from .schema import validate as validate
+from .signals.affinity import dense_affinity as dense_affinity
+from .signals.affinity import differential_affinity as differential_affinity

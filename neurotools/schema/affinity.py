@@ -1,0 +1,140 @@
+"""What a differential affinity looks like when it travels from ``signals`` to models and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from neurotools.errors import SchemaError
+from neurotools.schema.ask import SPACE_DIMS, Schema, space_dim
+
+SYMMETRY_TOLERANCE = 1e-6  # of the largest value: enough for float32, far below any real asymmetry
+
+
+@dataclass(frozen=True)
+class AffinityParts:
+    """An affinity as plain arrays, subjects first (one where the data has no ``subject``).
+
+    Either ``up`` and ``down`` (subject, time, unit) with the ``kernel`` that joins them, or ``dense``
+    (subject, time, unit, unit) for affinities that were made elsewhere.
+    """
+
+    dim: str
+    observed: np.ndarray
+    coords: Mapping[str, xr.DataArray]
+    kernel: str
+    up: np.ndarray | None = None
+    down: np.ndarray | None = None
+    dense: np.ndarray | None = None
+    window: int = 0
+    edges: tuple[int, ...] = ()
+
+    @property
+    def n_time(self) -> int:
+        """Number of time points."""
+        return int((self.up if self.dense is None else self.dense).shape[1])  # type: ignore[union-attr]
+
+
+def affinity_parts(data: Any) -> AffinityParts:
+    """Check an affinity, factored (Dataset) or dense (DataArray), and take it apart.
+
+    Raises
+    ------
+    SchemaError
+        It is neither; a variable lacks; a dense one is not symmetric, negative or not finite.
+    """
+    if isinstance(data, xr.DataArray):
+        return _dense_parts(data)
+    wanted = ("drive_up", "drive_down", "observed")
+    if not isinstance(data, xr.Dataset) or any(name not in data for name in wanted):
+        found = sorted(map(str, data.data_vars)) if isinstance(data, xr.Dataset) else type(data).__name__
+        raise SchemaError(
+            "an affinity is needed: a Dataset with drive_up, drive_down and observed",
+            found=found,
+            fix="make one with nt.differential_affinity(recording)",
+        )
+    if "kernel" not in data.attrs:
+        raise SchemaError("the affinity does not say its kernel (attrs['kernel'])", code="NT-SET-001")
+    dim = space_dim(data["drive_up"])
+    drives = [
+        Schema(f"an affinity ({name})", dims=("subject?", "time", dim)).require(data[name])
+        for name in wanted[:2]
+    ]
+    if any(float(drive.min()) < 0 for drive in drives):
+        raise SchemaError("drives of an affinity are never negative", code="NT-DATA-003")
+    up, down = (_with_subject(drive) for drive in drives)
+    observed = data["observed"].transpose(*[d for d in ("subject", dim) if d in data["observed"].dims])
+    return AffinityParts(
+        dim=dim,
+        observed=np.broadcast_to(observed.to_numpy().astype(bool), (up.shape[0], up.shape[2])),
+        coords=_kept(data, dim),
+        kernel=str(data.attrs["kernel"]),
+        up=up,
+        down=down,
+        window=int(data.attrs.get("window_samples", 0)),
+        edges=session_edges(data["drive_up"]),
+    )
+
+
+def session_edges(array: xr.DataArray) -> tuple[int, ...]:
+    """Positions where sessions begin and end along ``time``: ``(0, n)`` when there is one session."""
+    n = array.sizes["time"]
+    if "session" not in array.coords or array["session"].dims != ("time",):
+        return (0, n)
+    labels = array["session"].to_numpy()
+    return (0, *(np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist(), n)
+
+
+def _with_subject(array: xr.DataArray) -> np.ndarray:
+    values = array.to_numpy()
+    return values if "subject" in array.dims else values[None]
+
+
+def _kept(data: xr.Dataset | xr.DataArray, dim: str) -> dict[str, xr.DataArray]:
+    """Coordinates that ride on subject, unit or time, for the result."""
+    allowed = {"subject", dim, "time"}
+    return {
+        str(name): coord for name, coord in data.coords.items() if coord.dims and set(coord.dims) <= allowed
+    }
+
+
+def _dense_parts(data: xr.DataArray) -> AffinityParts:
+    dim = next((name for name in SPACE_DIMS if {name, f"{name}_to"} <= set(data.dims)), None)
+    if dim is None:
+        raise SchemaError(
+            "a dense affinity needs dimensions (subject?, unit, unit_to, time)",
+            found=tuple(map(str, data.dims)),
+            fix="rename with data.rename(...), or pass traces to nt.differential_affinity",
+        )
+    what = "a dense affinity"
+    array = Schema(what, dims=("subject?", "time", dim, f"{dim}_to")).require(data)
+    values = _with_subject(array).astype("float64", copy=False)
+    n = values.shape[-1]
+    if values.shape[-2] != n:
+        raise SchemaError(f"{what} must be square", code="NT-DATA-005", found=dict(array.sizes))
+    off = values * ~np.eye(n, dtype=bool)
+    if (off < 0).any():
+        raise SchemaError(
+            f"{what} must not be negative", code="NT-DATA-003",
+            found=f"{int((off < 0).sum())} negative values",
+            fix="rectify it, or choose a kernel that is not negative",
+        )  # fmt: skip
+    worst = float(np.abs(off - np.swapaxes(off, -1, -2)).max())
+    if worst > SYMMETRY_TOLERANCE * float(off.max() or 1.0):
+        raise SchemaError(
+            f"{what} must be symmetric", code="NT-DATA-005",
+            found=f"largest difference between {dim} and {dim}_to {worst:g}",
+            fix="average it with its transpose if the direction does not matter",
+        )  # fmt: skip
+    return AffinityParts(
+        dim=dim,
+        observed=np.ones((values.shape[0], n), dtype=bool),
+        coords=_kept(data, dim),
+        kernel="dense",
+        dense=off,
+        edges=session_edges(array),
+    )
