@@ -4,6 +4,8 @@ from . import samples as samples
 from . import simulate as simulate
 from ._version import __version__ as __version__
 from .loaders.nwb import from_nwb as from_nwb
+from .loaders.mne_bridge import from_mne as from_mne
+from .loaders.mne_bridge import to_mne as to_mne
 from .models.block_model import BlockModel as BlockModel
 from .models.ntf import NTF as NTF
 from .evaluate.nulls import association_test as association_test

@@ -29,6 +29,12 @@ MODELS = {
 # Settings that are dataclasses themselves, by the name they are saved under.
 SETTINGS: dict[str, str] = {}
 
+# EEG, MEG, ECoG and sEEG, all read by one loader.
+THROUGH_MNE = (
+    "edf", "bdf", "gdf", "fif", "brainvision", "eeglab", "egi", "egi-mff", "cnt", "ant", "nihon-kohden",
+    "persyst", "neuralynx", "ctf", "kit", "curry", "bci2000", "nedf", "nicolet", "eximia", "artemis", "mef",
+)  # fmt: skip
+
 # Format as told by ``recognise`` -> reader(path, answers) -> recording.
 LOADERS = {
     "saved": "neurotools.loaders.saved:load_saved",
@@ -37,6 +43,19 @@ LOADERS = {
     "bids-fmri": "neurotools.loaders.bids_fmri:load_bids_fmri",
     "fmriprep-confounds": "neurotools.loaders.confounds:load_confounds",
     "nwb": "neurotools.loaders.nwb:load_nwb",
+    "suite2p": "neurotools.loaders.calcium:load_suite2p",
+    "worm": "neurotools.loaders.calcium:load_worm",
+    "caiman": "neurotools.loaders.calcium:load_caiman",
+    "choices-folder": "neurotools.loaders.behaviour:load_choices_folder",
+    "tracking": "neurotools.loaders.behaviour:load_tracking",
+    "described": "neurotools.loaders.described:load_described",
+    "mat": "neurotools.loaders.described:load_described",
+    "mat-7.3": "neurotools.loaders.described:load_described",
+    "npz": "neurotools.loaders.described:load_described",
+    "npy": "neurotools.loaders.described:load_described",
+    "hdf5": "neurotools.loaders.described:load_described",
+    "table": "neurotools.loaders.described:load_described",
+    **{name: "neurotools.loaders.eeg:load_eeg" for name in THROUGH_MNE},
 }
 
 PIPELINES = {

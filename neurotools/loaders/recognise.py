@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neurotools.errors import FileError
-from neurotools.loaders import bids_fmri, confounds, nifti, nwb, openfmri, saved
+from neurotools.loaders import bids_fmri, confounds, eeg, nifti, nwb, openfmri, saved
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
 from neurotools.loaders.sniff import head, is_text
 
@@ -25,6 +25,7 @@ MODULES = (
     bids_fmri,
     confounds,
     nwb,
+    eeg,
 )  # fmt: skip
 FORMATS: tuple[tuple[str, Predicate], ...] = tuple(
     (name, predicate) for module in MODULES for name, predicate in module.FORMATS.items()
@@ -47,6 +48,8 @@ def recognise(path: Path, answers: Answers) -> str:
         The file or folder is empty, cannot be opened, or is of no format that is read.
     """
     _refuse_nothing(path)
+    if path.is_dir() and answers.arrays:
+        return "described"
     for name, predicate in FORMATS:
         if predicate(path):
             return name

@@ -13,6 +13,9 @@ from neurotools.errors import SchemaError
 from neurotools.schema.ask import CANONICAL_UNITS, MAIN_ARRAYS, SCHEMA_VERSION, TIME_TOLERANCE, check_time
 from neurotools.schema.build import check_train, plain_attrs, spike_trains
 
+ELECTRIC = ("V", "T", "T/m")
+FLAT_RUN = 32  # equal values in a row, in the order they were sampled
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -39,6 +42,8 @@ def validate(recording: xr.DataTree) -> list[Finding]:
                 str(dict(recording.sizes)),
             )
         )
+    if recording.attrs.get("reader_notes"):
+        findings.append(Finding("note", "NT-FILE-004", "/", str(recording.attrs["reader_notes"])))
     for node in recording.subtree:
         dataset = node.to_dataset(inherit=False)
         for name, array in dataset.data_vars.items():
@@ -111,7 +116,35 @@ def _value_findings(where: str, array: xr.DataArray) -> list[Finding]:
                     "note", "NT-DATA-010", where, "rows never change", f"{int(np.sum(flat))} of {flat.size}"
                 )
             )
+        if array.attrs.get("units") in ELECTRIC and values.ndim == 2:
+            findings += _flat_run(where, array, values.T[:, ~flat] if axis == 1 else values[:, ~flat])
     return findings
+
+
+def _flat_run(where: str, array: xr.DataArray, moving: np.ndarray) -> list[Finding]:
+    """Note the longest stretch of one and the same value, channel after channel, sample after sample.
+
+    Amplifiers are never that quiet, so it marks a block that was lost or zeroed in the file. ``moving`` is
+    (time, channel) without channels that never change.
+    """
+    stored = np.ascontiguousarray(moving).ravel()
+    edges = np.flatnonzero(np.concatenate([[True], stored[1:] != stored[:-1], [True]]))
+    lengths = np.diff(edges)
+    if lengths.size == 0 or lengths.max() < FLAT_RUN:
+        return []
+    start, length = int(edges[lengths.argmax()]), int(lengths.max())
+    n = moving.shape[1]
+    first, last = (float(array["time"][k]) for k in (start // n, (start + length - 1) // n))
+    found = (
+        f"{length} values of {stored[start]:g} in a row from {first:g} to {last:g} s "
+        f"({int((lengths >= FLAT_RUN).sum())} such stretches)"
+    )
+    return [
+        Finding(
+            "note", "NT-DATA-003", where, "a stretch of the signal is one and the same value", found,
+            "compare the file with its checksum; cut the stretch out before analysis",
+        )
+    ]  # fmt: skip
 
 
 def _spike_findings(where: str, spikes: xr.Dataset) -> list[Finding]:
