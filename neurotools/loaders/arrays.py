@@ -42,7 +42,7 @@ def npy_values(stream: IO[bytes], n_stored: int, name: str, path: Path) -> np.nd
             fix="copy or download it again",
         )  # fmt: skip
     flat = np.empty(math.prod(shape), dtype=dtype)
-    _fill(stream, memoryview(flat.view(np.uint8)))
+    _fill(stream, memoryview(flat.view(np.uint8)))  # type: ignore[arg-type]
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 

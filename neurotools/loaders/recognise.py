@@ -11,7 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neurotools.errors import FileError
-from neurotools.loaders import bids_fmri, confounds, eeg, nifti, nwb, openfmri, saved
+from neurotools.loaders import (
+    arrays,
+    behaviour,
+    bids_fmri,
+    calcium,
+    confounds,
+    eeg,
+    mat,
+    nifti,
+    nwb,
+    openfmri,
+    saved,
+    tables,
+)
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
 from neurotools.loaders.sniff import head, is_text
 
@@ -26,6 +39,12 @@ MODULES = (
     confounds,
     nwb,
     eeg,
+    calcium,
+    behaviour,
+    # Nameless arrays, which need a description; anything more specific stands above this line.
+    mat,
+    arrays,
+    tables,
 )  # fmt: skip
 FORMATS: tuple[tuple[str, Predicate], ...] = tuple(
     (name, predicate) for module in MODULES for name, predicate in module.FORMATS.items()

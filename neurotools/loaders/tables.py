@@ -177,6 +177,22 @@ def index_rows(path: Path) -> list[np.ndarray]:
     return rows
 
 
+def words(path: Path) -> np.ndarray:
+    """Labels from a text file: one per line, no line of names."""
+    check_size(TEXT_FACTOR * path.stat().st_size, path, "the list of labels")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise FileError("the list of labels is not text in UTF-8", path=path) from error
+    found = [line.strip() for line in lines if line.strip()]
+    if any("\t" in line for line in found):
+        raise FileError(
+            "the list of labels is a table, so the column that is meant must be named",
+            code="NT-FILE-006", path=path, fix="labels={'file': ..., 'name': COLUMN}",
+        )  # fmt: skip
+    return np.array(found, dtype=str)
+
+
 def is_table(path: Path) -> bool:
     """Whether the file is text with a row among the first fifty of which half the cells are numbers."""
     start = head(path, 65536)
