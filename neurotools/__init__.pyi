@@ -4,6 +4,8 @@ from . import samples as samples
 from . import simulate as simulate
 from ._version import __version__ as __version__
 from .loaders.nwb import from_nwb as from_nwb
+from .loaders.pynapple_bridge import from_pynapple as from_pynapple
+from .loaders.pynapple_bridge import to_pynapple as to_pynapple
 from .loaders.mne_bridge import from_mne as from_mne
 from .loaders.mne_bridge import to_mne as to_mne
 from .models.block_model import BlockModel as BlockModel
@@ -21,3 +23,7 @@ from .signals.sound import loud_syllables as loud_syllables
 from .schema import validate as validate
 from .signals.affinity import dense_affinity as dense_affinity
 from .signals.affinity import differential_affinity as differential_affinity
+from .loaders.confounds import with_confounds as with_confounds
+from .signals.cleaning import clean as clean
+from .signals.confounds import ConfoundStrategy as ConfoundStrategy
+from .signals.confounds import confounds as confounds

@@ -43,6 +43,7 @@ LOADERS = {
     "bids-fmri": "neurotools.loaders.bids_fmri:load_bids_fmri",
     "fmriprep-confounds": "neurotools.loaders.confounds:load_confounds",
     "nwb": "neurotools.loaders.nwb:load_nwb",
+    "pynapple": "neurotools.loaders.pynapple_npz:load_pynapple",
     "suite2p": "neurotools.loaders.calcium:load_suite2p",
     "worm": "neurotools.loaders.calcium:load_worm",
     "caiman": "neurotools.loaders.calcium:load_caiman",

@@ -22,6 +22,7 @@ from neurotools.loaders import (
     nifti,
     nwb,
     openfmri,
+    pynapple_npz,
     saved,
     tables,
 )
@@ -38,6 +39,7 @@ MODULES = (
     bids_fmri,
     confounds,
     nwb,
+    pynapple_npz,
     eeg,
     calcium,
     behaviour,
