@@ -56,6 +56,7 @@ LOADERS = {
     "npy": "neurotools.loaders.described:load_described",
     "hdf5": "neurotools.loaders.described:load_described",
     "table": "neurotools.loaders.described:load_described",
+    "bids": "neurotools.loaders.bids:load_bids",
     **{name: "neurotools.loaders.eeg:load_eeg" for name in THROUGH_MNE},
 }
 
