@@ -14,10 +14,10 @@ from neurotools.errors import FileError
 from neurotools.loaders import (
     arrays,
     behaviour,
+    bids,
     bids_fmri,
     calcium,
     confounds,
-    bids,
     eeg,
     mat,
     nifti,
