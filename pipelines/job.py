@@ -168,6 +168,7 @@ def _provenance(job: Job, facts: Mapping[str, Any], store: StepStore, cost: meas
     chosen, seeds = job.chosen()
     return {
         "pipeline": facts["pipeline"],
+        "pipeline_file": job.pipeline if job.pipeline.endswith(".py") else None,
         "recording": job.source.name,
         "source": job.source.path,
         "created": measure.now(),

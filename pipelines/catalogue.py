@@ -1,0 +1,69 @@
+"""What there is by name: pipelines, samples, models, formats; and a pipeline described on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from neurotools import registry, samples
+from neurotools.loaders.recognise import FORMATS
+
+from . import terminal
+from .contract import first_sentence
+
+
+def everything() -> dict[str, dict[str, str]]:
+    """Name to one sentence, for each kind of thing; nothing is imported for it."""
+    readers: dict[str, list[str]] = {}
+    for name, _ in FORMATS:
+        readers.setdefault(registry.LOADERS[name], []).append(name)
+    return {
+        "pipelines": {name: first_sentence(target) for name, target in registry.PIPELINES.items()},
+        "samples": {name: _about(name) for name in samples.names()},
+        "models": {name: first_sentence(target) for name, target in registry.MODELS.items()},
+        "formats": {", ".join(names): first_sentence(target) for target, names in readers.items()},
+    }
+
+
+def _about(name: str) -> str:
+    describe = getattr(samples, "describe", None)
+    if describe is None:
+        return ""
+    said = describe(name)
+    if isinstance(said, Mapping):
+        said = said.get("what") or said.get("about") or said.get("title") or ""
+    return str(said).strip().split("\n")[0]
+
+
+def show(facts: Mapping[str, Any]) -> None:
+    """Print what a pipeline takes, gives and can be set to."""
+    terminal.heading(str(facts["pipeline"]))
+    terminal.out.print(f"  {facts['about']}\n")
+    if facts["takes"]:
+        terminal.heading("takes")
+        terminal.out.print(f"  {facts['takes']}\n")
+    if facts["gives"]:
+        terminal.heading("gives")
+        terminal.rows(facts["gives"].items())
+        terminal.out.print()
+    terminal.heading("settings")
+    rows = [
+        (
+            entry["name"],
+            Text(_default(entry["default"]), style=terminal.QUIET),
+            entry["unit"],
+            entry["meaning"],
+        )
+        for entry in facts["settings"]
+    ]
+    terminal.rows(rows, ("name", "default", "unit", "meaning"))
+    terminal.out.print(
+        "\nSet one with --set name=value, or several in a file: neurotools describe "
+        f"{facts['pipeline']} --yaml > settings.yaml"
+    )
+
+
+def _default(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,269 @@
+"""The command ``neurotools``: run pipelines, look at recordings, check the installation.
+
+Heavy modules are imported inside the commands, so that ``--help`` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neurotools._version import __version__
+from neurotools.errors import NeurotoolsError, SettingsError
+
+app = typer.Typer(
+    name="neurotools",
+    help="Labelled brain recordings to dynamic connectomes, switching models, bi-clusters and encoders.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+DEMO = ("dynamic-connectome", "songbird-hvc", ("smooth_s=0.06666666666666667", "rank=8"))
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+PipelineName = Annotated[str, typer.Argument(help="A name from 'neurotools list', or a Python file.")]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    # A batch system ends jobs with SIGTERM; it means the same as Ctrl-C: stop, resumable.
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def spoken(json: bool = False, debug: bool = False) -> Iterator[None]:
+    """Turn errors into plain words and exit status 2, and Ctrl-C into 130."""
+    try:
+        yield
+    except NeurotoolsError as error:
+        if debug:
+            raise
+        from . import terminal
+
+        if json:
+            terminal.as_json({**error.as_dict(), "exit_status": 2})
+        else:
+            terminal.show_error(error)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. The same command resumes where it stopped.", err=True)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # the reader of a pipe (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"neurotools {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+# ---- looking ----------------------------------------------------------------------------------------------
+@app.command("list")
+def list_(json: AsJson = False) -> None:
+    """List pipelines, samples, models and file formats."""
+    with spoken(json):
+        from . import catalogue, terminal
+
+        everything = catalogue.everything()
+        if json:
+            terminal.as_json(everything)
+            return
+        for kind, entries in everything.items():
+            terminal.heading(kind)
+            terminal.rows(entries.items())
+            terminal.out.print()
+
+
+@app.command()
+def info(
+    source: Annotated[str, typer.Argument(help="A file, a folder or a sample.")],
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a recording holds, and everything that the validator finds."""
+    with spoken(json, debug):
+        from . import inspection, terminal
+
+        facts = inspection.of_source(source)
+        terminal.as_json(facts) if json else inspection.show(facts)
+
+
+@app.command()
+def describe(
+    pipeline: PipelineName,
+    json: AsJson = False,
+    schema: Annotated[bool, typer.Option(help="Print the JSON schema of the settings file.")] = False,
+    yaml: Annotated[bool, typer.Option(help="Print a settings file with every default.")] = False,
+) -> None:
+    """Show what a pipeline takes, gives, and can be set to."""
+    with spoken(json):
+        from . import catalogue, contract, describe, settings, terminal
+
+        chain = contract.pipeline(pipeline)
+        if schema:
+            terminal.as_json(settings.json_schema(chain.settings))
+        elif yaml:
+            typer.echo(describe.template(chain), nl=False)
+        elif json:
+            terminal.as_json(describe.as_dict(chain))
+        else:
+            catalogue.show(describe.as_dict(chain))
+
+
+# ---- working ----------------------------------------------------------------------------------------------
+@app.command()
+def run(  # noqa: PLR0917  (each is an argument of the command line)
+    pipeline: PipelineName,
+    source: Annotated[str, typer.Argument(help="A file, a folder, @list.txt or a sample.")],
+    out: Annotated[Path | None, typer.Argument(help="Output folder (or --out).")] = None,
+    level: Annotated[str | None, typer.Argument(help="participant or group; both by default.")] = None,
+    out_option: Annotated[Path | None, typer.Option("--out", help="Output folder (or OUT).")] = None,
+    settings: Annotated[Path | None, typer.Option(help="Settings file (YAML).")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: rank=6.")] = None,
+    workers: Annotated[int, typer.Option(help="Recordings at a time, in processes.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads of linear algebra per process.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Root of the seeds of all recordings.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run a pipeline on every recording of a source. The same command resumes.
+
+    Exit status: 0 fine, 1 some recordings failed, 2 bad settings or input, 130 interrupted and resumable.
+    """
+    with spoken(json, debug):
+        folder, level = _out(out, level, out_option)
+        from . import runner
+
+        plan = runner.make_plan(
+            pipeline, source, folder, settings_file=settings, overrides=set_ or (), level=level,
+            workers=workers, threads=threads, seed=seed,
+        )  # fmt: skip
+        _carry_out(plan, dry_run=dry_run, json=json, debug=debug)
+
+
+def _out(out: Path | None, level: str | None, option: Path | None) -> tuple[Path, str | None]:
+    """The output folder, given once, as OUT or as --out."""
+    if option is not None and level is None and str(out) in ("participant", "group"):
+        out, level = None, str(out)
+    if out is not None and option is not None:
+        raise SettingsError(
+            "the output folder is given twice", code="NT-SET-003", found=f"{out} and --out {option}",
+            fix="give OUT or --out, not both",
+        )  # fmt: skip
+    folder = out if option is None else option
+    if folder is None:
+        raise SettingsError(
+            "there is no output folder", fix="neurotools run PIPELINE SOURCE OUT, or --out OUT"
+        )
+    return folder, level
+
+
+def _carry_out(plan: Any, *, dry_run: bool = False, json: bool = False, debug: bool = False) -> None:
+    from . import runner, terminal
+
+    if dry_run:
+        terminal.as_json(plan.as_dict()) if json else terminal.show_plan(plan)
+        return
+    start = time.perf_counter()
+    if not json:
+        terminal.show_start(plan)
+    outcome = runner.carry_out(plan, terminal.Progress())
+    if json:
+        terminal.as_json(outcome.as_dict())
+    else:
+        terminal.show_outcome(outcome, time.perf_counter() - start, debug)
+    raise typer.Exit(outcome.exit_status)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("neurotools-demo"),
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run the main job on a real recording that ships with the package: a singing zebra finch."""
+    with spoken(json, debug):
+        from . import runner
+
+        name, source, overrides = DEMO
+        _carry_out(runner.make_plan(name, source, out, overrides=overrides), json=json, debug=debug)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of a run.")],
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Draw the figures and write the pages of a finished run again, without computing."""
+    with spoken(json, debug):
+        from . import again, terminal
+
+        pages = again.rebuild_pages(folder)
+        if json:
+            terminal.as_json({"pages": [str(page) for page in pages]})
+            return
+        for page in pages:
+            terminal.out.print(terminal.link(page))
+
+
+@app.command()
+def convert(
+    name: Annotated[str, typer.Argument(help="What to convert; 'recording' for any readable recording.")],
+    file: Annotated[str, typer.Argument(help="A file, a folder or a sample.")],
+    out: Annotated[Path, typer.Argument(help="Ends in .zarr or .nc.")],
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Convert a file to an open format."""
+    with spoken(json, debug):
+        from . import conversion, terminal
+
+        path = conversion.convert(name, file, out)
+        if json:
+            terminal.as_json({"written": str(path)})
+        else:
+            terminal.out.print("wrote ", terminal.link(path), sep="")
+
+
+@app.command()
+def doctor(json: AsJson = False, debug: Debug = False) -> None:
+    """Check the installation: versions, extras, threads, devices, and that devices agree."""
+    with spoken(json, debug):
+        from . import checkup, terminal
+
+        facts = checkup.examine()
+        if json:
+            terminal.as_json(facts)
+        else:
+            checkup.show(facts)
+        raise typer.Exit(0 if facts["healthy"] else 1)

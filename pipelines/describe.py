@@ -1,0 +1,101 @@
+"""What there is and what it means: settings with meaning, unit and default, read from docstrings."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+from . import settings as reading
+from .contract import Pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Meaning:
+    """One setting: its full name, type, unit, default and what it does."""
+
+    name: str
+    type: str
+    unit: str | None
+    default: Any
+    meaning: str
+
+
+def settings_of(chain: Pipeline) -> list[Meaning]:
+    """Every setting of a pipeline, those of its models too, in order."""
+    return _meanings(chain.settings(), "")
+
+
+def _meanings(held: Any, prefix: str) -> list[Meaning]:
+    notes = parameters(type(held))
+    found = []
+    for entry in dataclasses.fields(held):
+        kind, unit, text = notes.get(entry.name, (str(entry.type), None, ""))
+        inner = getattr(held, entry.name)
+        if dataclasses.is_dataclass(inner):
+            name = type(inner).__name__
+            found.append(Meaning(prefix + entry.name, name, None, f"{name}(...)", text or first_line(inner)))
+            found += _meanings(inner, f"{prefix}{entry.name}.")
+        else:
+            found.append(Meaning(prefix + entry.name, kind, unit or _unit(entry.name), inner, text))
+    return found
+
+
+def _unit(name: str) -> str | None:
+    """The unit that stands in a name: ``smooth_s`` is in seconds."""
+    units = {"s": "s", "hz": "Hz", "mb": "MB"}
+    return units.get(name.rsplit("_", 1)[-1]) if "_" in name else None
+
+
+def first_line(thing: Any) -> str:
+    """First sentence of a docstring."""
+    return (inspect.getdoc(thing) or "").strip().split("\n")[0]
+
+
+def parameters(cls: type) -> dict[str, tuple[str, str | None, str]]:
+    """Type, unit and meaning of each parameter that a class's docstring lists.
+
+    The entries are numpydoc's, with the unit, if any, at the end of the type: ``smooth_s : float, in s``.
+    """
+    text = inspect.getdoc(cls) or ""
+    found: dict[str, tuple[str, str | None, str]] = {}
+    section = re.search(r"^(?:Parameters|Attributes)\n-+\n(.*?)(?=^\w[^\n]*\n-{3,}\n|\Z)", text, re.M | re.S)
+    if section is None:
+        return found
+    for names, kind, body in re.findall(r"^(\w[\w, ]*) : (.*)\n((?:(?: .*)?\n?)*)", section[1] + "\n", re.M):
+        kind, _, unit = kind.partition(", in ")
+        meaning = " ".join(body.split())
+        for name in names.split(","):
+            found[name.strip()] = (kind.replace(", optional", ""), unit or None, meaning)
+    return found
+
+
+def as_dict(chain: Pipeline) -> dict[str, Any]:
+    """A pipeline as plain data, for JSON."""
+    return {
+        "pipeline": chain.name,
+        "about": first_line(chain.module),
+        "takes": chain.part("TAKES"),
+        "gives": chain.part("GIVES") or {},
+        "settings": [dataclasses.asdict(entry) for entry in settings_of(chain)],
+        "schema": reading.json_schema(chain.settings),
+    }
+
+
+def template(chain: Pipeline) -> str:
+    """A settings file with every default, and what each setting means beside it."""
+    meanings = {entry.name: entry for entry in settings_of(chain)}
+    lines = [f"# Settings of {chain.name}. Lines left out keep these defaults."]
+    path: list[str] = []
+    for line in reading.to_yaml(chain.settings()).splitlines():
+        found = re.match(r"^( *)(\w+):", line)
+        if found:
+            depth = len(found[1]) // 2
+            path = [*path[:depth], found[2]]
+            entry = meanings.get(".".join(path))
+            if entry is not None and entry.meaning:
+                unit = f" [{entry.unit}]" if entry.unit else ""
+                lines.append(f"{found[1]}# {entry.meaning}{unit}")
+        lines.append(line)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,151 @@
+"""Traces to a dynamic connectome: motifs of co-activation, when they are active, and their communities.
+
+The recording's slopes give an affinity of every two units at every moment; a non-negative factorisation
+finds the motifs that recur; a weighted stochastic block model finds the communities of each motif.
+Dyballa et al. (2024), ICLR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+from neurotools.models.block_model import BlockModel
+
+import neurotools as nt
+from neurotools.errors import SettingsError
+from neurotools.models.ntf import NTF
+
+from .steps import Step, directly
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+TAKES = "a recording with one continuous signal (calcium traces, region series, EEG), spike counts, or spikes"
+GIVES = {
+    "fit.nc": "groups fit, communities, connectome, and rank_scan if asked for (nt.open_fit reads them)",
+    "tables/intervals.tsv": "one row per stretch of time in which a motif is active",
+    "tables/communities.tsv": "one row per motif and unit: its community",
+    "figures/": "every picture as png and svg",
+    "report.html": "one self-contained page",
+    "settings.yaml": "the settings, to run again",
+    "provenance.json": "seeds, versions, input hashes, threads, time, memory, warnings",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Choices on the way from traces to a dynamic connectome.
+
+    Parameters
+    ----------
+    signal : str or None
+        Path of the array to analyse ("calcium/activity") where a recording has several.
+    bin_width_s : float or None, in s
+        Width of the bins in which spikes are counted; needed for spikes.
+    band : tuple of two floats or None, in Hz
+        Analyse the power in this frequency band instead of the signal itself.
+    kernel : {"geomean", "product", "min", "ratio", "corr_window"}
+        How the slopes of two units make their affinity.
+    smooth_s : float or None, in s
+        Standard deviation of the Gaussian whose derivative gives the slopes; none for plain differences.
+        For corr_window the width of the window.
+    normalise : {"max", "percentile99", "none"}
+        What the slopes of a unit are divided by.
+    floor : float
+        Scaled slopes smaller than this count as no motion.
+    model : NTF
+        The factorisation.
+    communities : BlockModel
+        The block model of each motif.
+    threshold : float or None
+        A motif is active where its time course exceeds this share of its maximum; none for the default.
+    rank_scan : tuple of ints or None
+        Ranks to compare by held-out error and agreement of restarts, shown in the report.
+    """
+
+    signal: str | None = None
+    bin_width_s: float | None = None
+    band: tuple[float, float] | None = None
+    kernel: str = "geomean"
+    smooth_s: float | None = None
+    normalise: str = "max"
+    floor: float = 0.0
+    model: NTF = NTF(rank=8)
+    communities: BlockModel = BlockModel()
+    threshold: float | None = None
+    rank_scan: tuple[int, ...] | None = None
+
+
+def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataTree:
+    """One recording to its motifs, their communities and their times.
+
+    Parameters
+    ----------
+    recording : xarray.DataTree
+    settings : Settings
+    step : callable, optional
+        ``step(name, function, *data, **options)`` calls the function; the runner's keeps the result.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``fit``, ``communities``, ``connectome``, and ``rank_scan`` where it was asked for.
+    """
+    traces = traces_of(recording, settings, step)
+    affinity = step(
+        "affinity", nt.differential_affinity, traces, kernel=settings.kernel, smooth_s=settings.smooth_s,
+        normalise=settings.normalise, floor=settings.floor,
+    )  # fmt: skip
+    fit = step("factorisation", settings.model.fit, affinity)
+    communities = step("communities", settings.communities.fit, nt.motif(fit))
+    connectome = step("connectome", nt.dynamic_connectome, fit, communities, threshold=settings.threshold)
+    groups = {"/fit": fit, "/communities": communities, "/connectome": connectome}
+    if settings.rank_scan is not None:
+        groups["/rank_scan"] = step("rank_scan", nt.rank_scan, settings.model, affinity, settings.rank_scan)
+    return xr.DataTree.from_dict(groups)
+
+
+def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataArray:
+    """The array to analyse: the one that was named, the only one, counted spikes, or power in a band."""
+    if settings.signal is not None:
+        traces = recording[settings.signal]
+    elif settings.bin_width_s is not None:
+        traces = nt.bin_spikes(recording, width_s=settings.bin_width_s)
+    elif "spikes" in recording.children and len(recording.children) == 1:
+        raise SettingsError(
+            "spikes are counted in bins, whose width has to be said", fix="--set bin_width_s=0.05"
+        )
+    else:
+        traces = nt.signal(recording)
+    return traces if settings.band is None else nt.band_power(traces, settings.band)
+
+
+def tables(result: xr.DataTree) -> dict[str, pd.DataFrame]:
+    """When each motif is active, and which unit belongs to which community of it."""
+    connectome = result["connectome"].to_dataset()
+    labels = connectome["label"].to_dataframe().reset_index()
+    return {"intervals": nt.connectome_table(connectome), "communities": labels}
+
+
+def figures(result: xr.DataTree, recording: xr.DataTree | None, settings: Settings) -> dict[str, Figure]:
+    """Every picture that the result allows."""
+    return nt.plot.connectome_figures(**parts(result), recording=recording)
+
+
+def parts(result: xr.DataTree) -> dict[str, Any]:
+    """The groups of a result as Datasets, by the names that plots and reports give them."""
+    names = ("fit", "communities", "connectome", "rank_scan")
+    return {name: result[name].to_dataset() for name in names if name in result.children}
+
+
+def summarise(results: Mapping[str, xr.DataTree], settings: Settings) -> xr.Dataset:
+    """How well each recording was fitted, side by side along ``recording``."""
+    rows = [
+        xr.Dataset({name: result["fit"].attrs[name] for name in ("relative_error", "converged", "n_iter")})
+        for result in results.values()
+    ]
+    return xr.concat(rows, dim=xr.DataArray(list(results), dims="recording", name="recording"))
