@@ -6,7 +6,7 @@ import functools
 import math
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,17 +17,19 @@ from neurotools.loaders.limits import array_bytes, check_hdf5, check_size, check
 from neurotools.loaders.sniff import head, is_hdf5, is_zip, zip_names
 
 NPY_MAGIC = b"\x93NUMPY"
+# A member of a zip archive is IO[bytes] to type checkers only, so no one class fits it and a file.
+Stream = Any
 
 
 # ---- npy and npz ------------------------------------------------------------------------------------
-def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def npy_header(stream: Stream) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read shape, order and type from the beginning of an ``.npy`` stream; the data follows."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(stream)
 
 
-def npy_values(stream: IO[bytes], n_stored: int, name: str, path: Path) -> np.ndarray:
+def npy_values(stream: Stream, n_stored: int, name: str, path: Path) -> np.ndarray:
     """Read one ``.npy`` stream of ``n_stored`` bytes, once header and bytes are known to agree."""
     shape, fortran, dtype = npy_header(stream)
     if dtype.hasobject:
@@ -46,7 +48,7 @@ def npy_values(stream: IO[bytes], n_stored: int, name: str, path: Path) -> np.nd
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
-def _fill(stream: IO[bytes], memory: memoryview) -> None:
+def _fill(stream: Stream, memory: memoryview) -> None:
     at = 0
     while at < len(memory):
         block = stream.read(min(len(memory) - at, 1 << 22))

@@ -153,10 +153,9 @@ def _spikes(piece: Piece, path: Path | None) -> xr.Dataset:
 
 def _behaviour(piece: Piece, name: str, units: str | None) -> xr.Dataset:
     values, attrs = _values(piece, units)
-    coords: dict[str, Any] = {"time": ("time", piece.t, {"units": "s"})}
-    if piece.columns is not None:
-        coords["axis"] = piece.columns
-    coords |= {key: ("axis", column) for key, column in piece.metadata.items()}
+    coords: dict[str, Any] = {} if piece.columns is None else {"axis": piece.columns}
+    coords |= _column_coords(piece, "axis")
+    coords["time"] = ("time", piece.t, {"units": "s"})
     return xr.Dataset({name: (("time", *AXES[: values.ndim - 1]), values, attrs)}, coords=coords)
 
 
@@ -171,9 +170,19 @@ def _main_array(piece: Piece, kind: str, units: str | None, path: Path | None) -
         )  # fmt: skip
     rows = values.reshape(values.shape[0], -1).T
     coords: dict[str, Any] = {dim: np.arange(len(rows)) if piece.columns is None else piece.columns}
-    coords |= {key: (dim, column) for key, column in piece.metadata.items()}
+    coords |= _column_coords(piece, dim)
     coords["time"] = ("time", piece.t, {"units": "s"})
     return node, xr.Dataset({variable: ((dim, "time"), rows, attrs)}, coords=coords)
+
+
+def _column_coords(piece: Piece, dim: str) -> dict[str, Any]:
+    taken = {dim, "time"} & set(piece.metadata)
+    if taken:
+        raise SchemaError(
+            f"a metadata column has the name of a dimension: {', '.join(taken)}",
+            code="NT-DATA-006", where=piece.type, fix="rename it in pynapple first",
+        )  # fmt: skip
+    return {name: (dim, column) for name, column in piece.metadata.items()}
 
 
 def _values(piece: Piece, units: str | None) -> tuple[np.ndarray, dict[str, Any]]:
