@@ -9,6 +9,7 @@ line and the nearest known name.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import hashlib
 import json
@@ -38,6 +39,7 @@ WORDS = {
     "union_tag_not_found": "must say which it is, with 'type: ...'",
     "dataclass_type": "must hold settings of its own, as 'key: value' lines",
 }
+CLOSE = 0.6  # likeness from which a name may have been meant
 SILENT = {"missing", "union_tag_not_found"}  # faults that have no value to show
 
 
@@ -141,16 +143,15 @@ def _full_path(defaults: Any, key: str, text: str) -> tuple[str, ...]:
 
 
 def _nearest(key: str, known: Mapping[str, Any]) -> str:
-    """Did-you-mean over full names and last words, so that ``rnak`` finds ``model.rank``."""
-    exact = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    if exact:
-        return f" Did you mean {exact[0]!r}?"
-    whole = did_you_mean(key, known)
-    if whole:
-        return whole
-    last = {name.rsplit(".", 1)[-1]: name for name in known}
-    hint = did_you_mean(key, last)
-    return f" Did you mean {last[hint.split(chr(39))[1]]!r}?" if hint else ""
+    """Did-you-mean over full names and over last words, so that ``rnak`` finds ``model.rank``."""
+    last = key.rsplit(".", 1)[-1]
+    spelled = [
+        (difflib.SequenceMatcher(None, a, b).ratio(), name)
+        for name in known
+        for a, b in ((key, name), (last, name.rsplit(".", 1)[-1]))
+    ]
+    likeness, name = max(spelled, key=lambda entry: entry[0])
+    return f" Did you mean {name!r}?" if likeness >= CLOSE else ""
 
 
 # ---- chance -----------------------------------------------------------------------------------------
@@ -187,12 +188,12 @@ def build(cls: type, given: Given | Mapping[str, Any]) -> Any:
         given = Given(dict(given))
     merged = _merge(settings_dict(cls()), given.values)
     try:
-        _adapter(cls).validate_json(json.dumps(merged), strict=True)
+        checked = _adapter(cls).validate_json(json.dumps(merged), strict=True)
     except ValidationError as error:
         raise _explain(error.errors(include_url=False), cls, given, merged) from None
     except TypeError as error:
         raise SettingsError(f"a setting cannot be written as plain data: {error}", path=given.path) from error
-    return _make(cls, merged, given, ())
+    return _make(cls, _adapter(cls).dump_python(checked, mode="json"), given, ())
 
 
 def _merge(default: Any, given: Any) -> Any:
@@ -334,7 +335,7 @@ def _within(location: Sequence[str | int], merged: Any) -> Where:
         held = range(len(inner)) if isinstance(inner, list) else inner if isinstance(inner, dict) else ()
         if part in held:
             inner = inner[part]  # type: ignore[index]
-        elif not (isinstance(inner, dict) and part == location[-1]):
+        elif not (isinstance(inner, (dict, list)) and part == location[-1]):
             continue
         at.append(part)
     return tuple(at)
@@ -350,6 +351,8 @@ def _sentence(fault: Mapping[str, Any], at: Where, known: Mapping[str, Any]) -> 
     if kind == "union_tag_invalid":
         said = f"must be one of {context['expected_tags']}; got {context['tag']!r}"
         return f"{name}.type {said}"
+    if kind == "missing" and isinstance(at[-1], int):
+        return f"{'.'.join(map(str, at[:-1]))} has too few entries; got {shown}"
     if kind in ("too_long", "too_short"):
         said = f"must have {context.get('max_length', context.get('min_length'))} entries"
     elif kind == "literal_error":

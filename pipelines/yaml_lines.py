@@ -16,6 +16,7 @@ from neurotools.errors import FileError, SettingsError
 
 Where = tuple[str | int, ...]
 # What YAML 1.1 reads too eagerly: "no" as false, "12:30" as 750, "010" as 8, a date as a date.
+PLAIN = {"map", "seq", "str", "int", "float", "bool", "null"}
 _REPLACED = {"bool", "int", "float", "timestamp"}
 
 
@@ -95,6 +96,10 @@ def value(text: str) -> Any:
 
 def _plain(loader: _Loader, node: yaml.Node, at: Where, lines: dict[Where, int]) -> Any:
     lines[at] = node.start_mark.line + 1
+    if node.tag.rsplit(":", 1)[-1] not in PLAIN:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"{node.tag} stands for an object, and only plain values are read", node.start_mark
+        )
     if isinstance(node, yaml.MappingNode):
         content: dict[str, Any] = {}
         for key_node, value_node in node.value:

@@ -103,4 +103,6 @@ def page(recording, result, figures, settings, provenance):
 
 
 def summarise(results, settings):
-    return xr.DataTree.from_dict({f"/{name}": result["means"].to_dataset() for name, result in results.items()})
+    return xr.DataTree.from_dict(
+        {f"/{name}": result["means"].to_dataset() for name, result in results.items()}
+    )
