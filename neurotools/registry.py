@@ -57,6 +57,7 @@ LOADERS = {
     "hdf5": "neurotools.loaders.described:load_described",
     "table": "neurotools.loaders.described:load_described",
     "bids": "neurotools.loaders.bids:load_bids",
+    "eeg-table": "neurotools.loaders.eeg_tables:load_eeg_table",
     **{name: "neurotools.loaders.eeg:load_eeg" for name in THROUGH_MNE},
 }
 

@@ -19,6 +19,7 @@ from neurotools.loaders import (
     calcium,
     confounds,
     eeg,
+    eeg_tables,
     mat,
     nifti,
     nwb,
@@ -43,6 +44,7 @@ MODULES = (
     pynapple_npz,
     bids,
     eeg,
+    eeg_tables,
     calcium,
     behaviour,
     # Nameless arrays, which need a description; anything more specific stands above this line.
