@@ -1,5 +1,6 @@
 # The one table of public names: lazy_loader reads it at run time, editors and type checkers at rest.
 from . import plot as plot
+from . import report as report
 from . import samples as samples
 from . import simulate as simulate
 from ._version import __version__ as __version__

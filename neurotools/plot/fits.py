@@ -47,7 +47,7 @@ def plot_error(fit: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
 
 def _restart_inset(ax: Axes, errors: np.ndarray) -> None:
     """Final errors of all restarts, best first, on their own scale (their spread is small)."""
-    inset = ax.inset_axes((0.5, 0.48, 0.48, 0.46))
+    inset = style.dressed(ax.inset_axes((0.52, 0.48, 0.46, 0.46)))
     ranked = np.sort(errors)
     inset.plot(np.arange(1, ranked.size + 1), ranked, color=style.RULE, linewidth=1, zorder=1)
     inset.scatter(np.arange(1, ranked.size + 1), ranked, s=18, color=style.MUTED, zorder=2)

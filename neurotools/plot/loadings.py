@@ -36,7 +36,7 @@ def plot_unit_loadings(fit: xr.Dataset, ax: Axes | Figure | None = None, *, sort
     values = (part / top.where(top > 0, 1.0)).to_numpy()
     order = np.lexsort((-values.max(axis=0), values.argmax(axis=0))) if sort else np.arange(values.shape[1])
     with style.context():
-        ax = style.panel(ax, (7.2, 0.34 * len(values) + 1.3))
+        ax = style.panel(ax, (9.0, 0.34 * len(values) + 1.3))
         image = ax.imshow(values[:, order], cmap=style.sequential(), vmin=0, vmax=1, aspect="auto")
         width, height = style.axes_size(ax)
         style.name_entries(ax, "y", part["component"].to_numpy(), height)

@@ -117,7 +117,7 @@ def strip_above(ax: Axes, floor_in: float, height_in: float) -> Axes:
         box, inch = ax.get_position(), 1 / style.root_of(ax).get_figheight()
         return Bbox.from_bounds(box.x0, box.y1 + floor_in * inch, box.width, height_in * inch)
 
-    strip = ax.inset_axes((0, 1, 1, 0.1), sharex=ax)
+    strip = style.dressed(ax.inset_axes((0, 1, 1, 0.1), sharex=ax))
     strip.set_axes_locator(locate)
     strip.tick_params(axis="x", bottom=False, labelbottom=False)
     return strip

@@ -73,13 +73,25 @@ def panel(ax: Axes | Figure | None, size: tuple[float, float]) -> Axes:
     A Figure made without pyplot (``matplotlib.figure.Figure``) opens no window and stays in no list, which
     is what a report or a worker process wants.
     """
-    if ax is None:
-        import matplotlib.pyplot as plt
+    if ax is None or hasattr(ax, "add_subplot"):
+        return dressed(blank_figure(cast("Figure | None", ax), size).add_subplot())
+    return dressed(cast("Axes", ax))
 
-        return plt.subplots(figsize=size, layout="constrained")[1]
-    if hasattr(ax, "add_subplot"):
-        return blank_figure(cast("Figure", ax), size).add_subplot()
-    return cast("Axes", ax)
+
+def dressed(ax: Axes) -> Axes:
+    """Give ticks, spines and axis labels the look of ``context`` for good.
+
+    Matplotlib makes ticks when it first draws, which is after the context has ended, and Axes that a caller
+    made have their own look.
+    """
+    fonts = list(_fonts())
+    ax.tick_params(size=3, width=0.8, color=MUTED, labelcolor=INK, labelsize=8, labelfontfamily=fonts)  # type: ignore[arg-type]
+    for spine in ax.spines.values():
+        spine.set(edgecolor=MUTED, linewidth=0.8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set(color=INK, fontsize=9, fontfamily=fonts)
+        axis.offsetText.set(color=INK, fontsize=8, fontfamily=fonts)
+    return ax
 
 
 def blank_figure(figure: Figure | None, size: tuple[float, float]) -> Figure:
@@ -220,6 +232,7 @@ def colour_bar(image: Any, ax: Any, label: str, **options: Any) -> Any:
     )
     settings = {"fraction": 0.046, "pad": 0.025, "aspect": 24, "extend": extend, **options}
     bar = image.axes.get_figure().colorbar(image, ax=ax, **settings)
+    dressed(bar.ax)
     bar.set_label(label)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2)

@@ -1,0 +1,73 @@
+"""The works that a report cites."""
+
+from __future__ import annotations
+
+# Key -> (how it is cited in the text, the reference, its DOI).
+LITERATURE = {
+    "dyballa": (
+        "Dyballa et al., 2024",
+        "Dyballa L, Lang S, Haslund-Gourley A, Yemini E, Zucker SW (2024). Learning dynamic representations "
+        "of the functional connectome in neurobiological networks. International Conference on Learning "
+        "Representations (ICLR).",
+        "10.48550/arXiv.2402.14102",
+    ),
+    "shine": (
+        "Shine et al., 2015",
+        "Shine JM, Koyejo O, Bell PT, Gorgolewski KJ, Gilat M, Poldrack RA (2015). Estimation of dynamic "
+        "functional connectivity using Multiplication of Temporal Derivatives. NeuroImage 122, 399-407.",
+        "10.1016/j.neuroimage.2015.07.064",
+    ),
+    "kolda": (
+        "Kolda and Bader, 2009",
+        "Kolda TG, Bader BW (2009). Tensor decompositions and applications. SIAM Review 51(3), 455-500.",
+        "10.1137/07070111X",
+    ),
+    "cichocki": (
+        "Cichocki and Phan, 2009",
+        "Cichocki A, Phan AH (2009). Fast local algorithms for large scale nonnegative matrix and tensor "
+        "factorizations. IEICE Transactions on Fundamentals E92-A(3), 708-721.",
+        "10.1587/transfun.E92.A.708",
+    ),
+    "chi": (
+        "Chi and Kolda, 2012",
+        "Chi EC, Kolda TG (2012). On tensors, sparsity, and nonnegative factorizations. SIAM Journal on "
+        "Matrix Analysis and Applications 33(4), 1272-1299.",
+        "10.1137/110859063",
+    ),
+    "lee": (
+        "Lee and Seung, 1999",
+        "Lee DD, Seung HS (1999). Learning the parts of objects by non-negative matrix factorization. "
+        "Nature 401, 788-791.",
+        "10.1038/44565",
+    ),
+    "donoho": (
+        "Donoho and Stodden, 2003",
+        "Donoho D, Stodden V (2003). When does non-negative matrix factorization give a correct "
+        "decomposition into parts? Advances in Neural Information Processing Systems 16.",
+        "",
+    ),
+    "holland": (
+        "Holland et al., 1983",
+        "Holland PW, Laskey KB, Leinhardt S (1983). Stochastic blockmodels: first steps. Social "
+        "Networks 5(2), "
+        "109-137.",
+        "10.1016/0378-8733(83)90021-7",
+    ),
+    "karrer": (
+        "Karrer and Newman, 2011",
+        "Karrer B, Newman MEJ (2011). Stochastic blockmodels and community structure in networks. Physical "
+        "Review E 83, 016107.",
+        "10.1103/PhysRevE.83.016107",
+    ),
+    "peixoto-weighted": (
+        "Peixoto, 2018",
+        "Peixoto TP (2018). Nonparametric weighted stochastic block models. Physical Review E 97, 012306.",
+        "10.1103/PhysRevE.97.012306",
+    ),
+    "peixoto-nested": (
+        "Peixoto, 2014",
+        "Peixoto TP (2014). Hierarchical block structures and high-resolution model selection in large "
+        "networks. Physical Review X 4, 011047.",
+        "10.1103/PhysRevX.4.011047",
+    ),
+}

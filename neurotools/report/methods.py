@@ -1,0 +1,289 @@
+"""What was done, in words, with citations: written from the settings that a fit carries, not from memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from neurotools.errors import SchemaError
+from neurotools.provenance import settings_dict
+from neurotools.report.literature import LITERATURE
+from neurotools.schema import SPACE_DIMS
+
+KERNELS = {
+    "geomean": "the geometric mean of their sizes, sqrt(|g_i| |g_j|)",
+    "product": "the product of their sizes, |g_i| |g_j|",
+    "min": "the smaller of their sizes, min(|g_i|, |g_j|)",
+    "ratio": "the ratio of the smaller to the larger of their sizes",
+}
+NORMALISERS = {
+    "max": "each {unit}'s slopes were divided by their largest size",
+    "percentile99": "each {unit}'s slopes were divided by the 99th percentile of their non-zero sizes",
+    "none": "slopes were not scaled",
+}
+
+
+LOSSES = {"l2": "least squares", "kl": "the Kullback-Leibler divergence"}
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Paragraphs of a methods section, and the references that they cite, in order."""
+
+    paragraphs: tuple[str, ...]
+    references: tuple[tuple[str, str], ...]
+
+
+class Cited:
+    """Collects references in the order in which a text cites them."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __call__(self, *keys: str) -> str:
+        """Text of a citation of ``keys``, in brackets."""
+        self.keys += [key for key in keys if key not in self.keys]
+        return "(" + "; ".join(LITERATURE[key][0] for key in keys) + ")"
+
+
+def methods_text(
+    fit: xr.Dataset,
+    communities: xr.Dataset | None = None,
+    connectome: xr.Dataset | None = None,
+    *,
+    recording: xr.DataTree | xr.DataArray | None = None,
+    settings: Any = None,
+    versions: Mapping[str, str] | None = None,
+) -> str:
+    """Write a methods section for a dynamic connectome, with references, as plain text.
+
+    Parameters
+    ----------
+    fit : xarray.Dataset
+        Fit of ``nt.NTF``; its own attrs say what was run.
+    communities, connectome : xarray.Dataset, optional
+        Results of ``nt.BlockModel`` and ``nt.dynamic_connectome``.
+    recording : xarray.DataTree or xarray.DataArray, optional
+        What was analysed, for its size, clock and citation.
+    settings : dataclass or mapping, optional
+        Settings of the pipeline, for what the fit does not carry (smoothing, normalisation, floor).
+    versions : mapping, optional
+        Package to version.
+
+    Returns
+    -------
+    str
+    """
+    written = methods(fit, communities, connectome, recording=recording, settings=settings, versions=versions)
+    listed = [f"- {text}" + (f" doi:{doi}" if doi else "") for text, doi in written.references]
+    return "\n\n".join(written.paragraphs) + "\n\nReferences\n" + "\n".join(listed) + "\n"
+
+
+def methods(
+    fit: xr.Dataset,
+    communities: xr.Dataset | None = None,
+    connectome: xr.Dataset | None = None,
+    *,
+    recording: xr.DataTree | xr.DataArray | None = None,
+    settings: Any = None,
+    versions: Mapping[str, str] | None = None,
+) -> Methods:
+    """As ``methods_text``, in paragraphs and references."""
+    if "settings" not in fit.attrs:
+        raise SchemaError("methods are written from the settings of a fit, and this one carries none",
+                          found=sorted(map(str, fit.attrs)))  # fmt: skip
+    cite, told = Cited(), Told(fit, settings)
+    unit = unit_word(fit)
+    own = recording_citation(recording)
+    paragraphs = [
+        _data(fit, recording, told, own),
+        _affinity(told, unit, cite),
+        _factorisation(fit, unit, cite),
+    ]
+    if communities is not None:
+        paragraphs.append(_communities(communities, unit, cite))
+    if connectome is not None:
+        paragraphs.append(_activity(connectome))
+    paragraphs.append(_software(fit, versions))
+    references = [(own, "")] if own else []
+    references += [LITERATURE[key][1:] for key in cite.keys]
+    return Methods(tuple(p for p in paragraphs if p), tuple(references))
+
+
+# ---- where the facts stand ----------------------------------------------------------------------------
+class Told:
+    """Looks a setting up: first in the attributes of the fit, then in the pipeline's settings."""
+
+    def __init__(self, fit: xr.Dataset, settings: Any) -> None:
+        if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+            settings = settings_dict(settings)
+        self.places: list[Mapping[str, Any]] = [fit.attrs, *_flat(settings or {})]
+
+    def __contains__(self, name: str) -> bool:
+        return any(name in place for place in self.places)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a setting, or ``default`` where nothing states it."""
+        return next((place[name] for place in self.places if name in place), default)
+
+
+def _flat(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    nested = [value for value in settings.values() if isinstance(value, Mapping)]
+    return [settings, *(inner for value in nested for inner in _flat(value))]
+
+
+def model_settings(result: xr.Dataset) -> dict[str, Any]:
+    """The settings that a model wrote into its result."""
+    return dict(json.loads(result.attrs.get("settings", "{}")))
+
+
+def unit_word(dataset: xr.Dataset) -> str:
+    """``unit``, ``region`` or ``channel``."""
+    return next((dim for dim in SPACE_DIMS if dim in dataset.dims), "unit")
+
+
+def recording_citation(recording: xr.DataTree | xr.DataArray | None) -> str:
+    """How the recording itself wants to be cited, or nothing."""
+    return "" if recording is None else str(recording.attrs.get("citation", "")).strip()
+
+
+def single_recording(fit: xr.Dataset) -> bool:
+    """Whether the third factor, over subjects, is missing."""
+    return "subject_loading" not in fit or fit.sizes.get("subject", 1) < 2
+
+
+# ---- the paragraphs -------------------------------------------------------------------------------------
+def _data(fit: xr.Dataset, recording: xr.DataTree | xr.DataArray | None, told: Told, own: str) -> str:
+    unit, time = unit_word(fit), fit["time"].to_numpy()
+    step = float(np.median(np.diff(time))) if time.size > 1 else float("nan")
+    attrs = {} if recording is None else recording.attrs
+    title = str(attrs.get("title", attrs.get("source", ""))).strip()
+    text = f"{fit.sizes[unit]} {unit}s{f' ({title})' if title else ''} were analysed at {time.size} moments"
+    text += f", {step:.5g} s apart, {time.size * step:.5g} s in all"
+    if not single_recording(fit):
+        text += f", in {fit.sizes['subject']} subjects"
+    text += "."
+    if told.get("bin_width_s") is not None:
+        text += f" Spikes were counted in bins of {float(told.get('bin_width_s')):.4g} s."
+    if told.get("band") is not None:
+        low, high = told.get("band")
+        text += f" The signal analysed is the power between {low:g} and {high:g} Hz."
+    return f"{text} The recording is described in: {own.rstrip('.')}." if own else text
+
+
+def _affinity(told: Told, unit: str, cite: Cited) -> str:
+    kernel = told.get("kernel")
+    if kernel is None:
+        return "How the affinities were computed is not recorded in the fit."
+    smooth = told.get("smooth_s")
+    if kernel == "corr_window":
+        width = f"{float(smooth):.4g} s wide" if smooth else "whose width is not recorded"
+        return (
+            f"The affinity of two {unit}s at a moment is the Pearson correlation of their traces in a "
+            "sliding "
+            f"window {width}, where positive, and 0 otherwise."
+        )
+    known = KERNELS.get(str(kernel), "a function of their sizes")
+    roots = f" Multiplying slopes goes back to {cite('shine')[1:-1]}." if kernel == "product" else ""
+    return (
+        f"{_slope(told, unit)}. The affinity of two {unit}s at a moment is {known}, where both rise or both "
+        f"fall, and 0 otherwise (kernel {kernel}), after the differential affinity of the published method "
+        f"{cite('dyballa')}.{roots} The exact kernel of the published work is not confirmed."
+    )
+
+
+def _slope(told: Told, unit: str) -> str:
+    smooth = told.get("smooth_s")
+    if smooth:
+        how = f"with the derivative of a Gaussian of standard deviation {float(smooth):.4g} s"
+    elif "smooth_s" in told:
+        how = "by finite differences"
+    else:
+        how = "(the width of the filter is not recorded in the fit)"
+    scale = NORMALISERS.get(str(told.get("normalise")), "").format(unit=unit)
+    floor = float(told.get("floor", 0) or 0)
+    text = f"The slope g of each trace was taken {how}" + (f"; {scale}" if scale else "")
+    return text + (f"; scaled slopes below {floor:g} count as none" if floor else "")
+
+
+def _factorisation(fit: xr.Dataset, unit: str, cite: Cited) -> str:
+    chosen = model_settings(fit)
+    single, loss = single_recording(fit), chosen.get("loss", "l2")
+    modes = f"{unit} pairs x time" if single else f"{unit} pairs x subjects x time"
+    rank, layout = chosen.get("rank"), chosen.get("layout", "pair")
+    text = f"The affinities ({modes}) were factorised into {rank} non-negative components {cite('kolda')}"
+    if layout == "pair":
+        text += f", each with a free motif matrix over {unit}s (layout pair)"
+        nmf = (
+            (
+                f", which for a single recording is non-negative matrix factorisation {cite('lee')} and in "
+                f"general not unique {cite('donoho')}"
+            )
+            if single
+            else ""
+        )
+        text += nmf
+    else:
+        text += f", each motif the outer product of one loading per {unit} with itself (layout {layout})"
+    text += f", by {LOSSES.get(loss, loss)}"
+    text += f" with hierarchical alternating updates {cite('cichocki')}" if loss == "l2" else ""
+    text += f" with multiplicative updates {cite('chi')}" if loss == "kl" else ""
+    return f"{text}, {_search(fit, chosen)}"
+
+
+def _search(fit: xr.Dataset, chosen: Mapping[str, Any]) -> str:
+    tol = float(chosen.get("tol", 0))
+    stop = f", stopped when a sweep lowered the relative error by less than {tol:g}," if tol else " each,"
+    ended = (
+        "It converged" if int(fit.attrs.get("converged", 0)) else "It had NOT converged when it was stopped"
+    )
+    return (
+        f"from {chosen.get('n_restarts')} random starts (seed {chosen.get('seed')}); at most "
+        f"{chosen.get('max_iter')} sweeps{stop} and the start with the lowest error was kept. {ended} after "
+        f"{fit.attrs.get('n_iter', '?')} sweeps at a relative error of "
+        f"{float(fit.attrs.get('relative_error', float('nan'))):.4f}. Computed in {chosen.get('dtype')} on "
+        f"{chosen.get('device')}."
+    )
+
+
+def _communities(communities: xr.Dataset, unit: str, cite: Cited) -> str:
+    chosen = model_settings(communities)
+    weights = chosen.get("weights", "weighted")
+    text = (
+        f"Communities of {unit}s within each motif were found with a weighted stochastic block model "
+        f"{cite('holland', 'peixoto-weighted')} with {weights} weights"
+    )
+    corrected = chosen.get("degree_corrected", "auto")
+    if corrected == "auto":
+        text += (
+            f", fitted without and with degree correction {cite('karrer')}; the variant with the shorter "
+            "description length was kept"
+        )
+    else:
+        text += f", with degree correction {cite('karrer')}" if corrected else ", without degree correction"
+    text += f", in a hierarchy of levels {cite('peixoto-nested')}" if chosen.get("nested") else ""
+    if "null_description_length" in communities:
+        text += ", and compared with the null model of a single block"
+    return text + (f" (seed {chosen['seed']})." if "seed" in chosen else ".")
+
+
+def _activity(connectome: xr.Dataset) -> str:
+    threshold = connectome.attrs.get("threshold")
+    told = f" of {float(threshold):.4g}" if isinstance(threshold, (int, float)) else ""
+    return (
+        f"A motif counts as active while its time loading exceeds a threshold{told}; stretches of active "
+        "samples are the intervals listed."
+    )
+
+
+def _software(fit: xr.Dataset, versions: Mapping[str, str] | None) -> str:
+    found = dict(versions or {})
+    own = found.pop("neurotools", fit.attrs.get("neurotools_version", "of unknown version"))
+    rest = ", ".join(f"{name} {version}" for name, version in found.items())
+    return f"Software: neurotools {own}" + (f" with {rest}." if rest else ".")

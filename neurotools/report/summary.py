@@ -1,0 +1,255 @@
+"""The key numbers of a dynamic connectome, in words, cards and lines to copy."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from neurotools.errors import SchemaError
+from neurotools.plot.reading import components, strength
+from neurotools.report.methods import Told, model_settings, recording_citation, single_recording, unit_word
+from neurotools.schema import signal
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a page is about, and the numbers that more than one part of it needs."""
+
+    recording: xr.DataTree | xr.DataArray | None
+    fit: xr.Dataset
+    communities: xr.Dataset | None
+    connectome: xr.Dataset | None
+
+    @property
+    def n_units(self) -> int:
+        """Number of units, regions or channels of the fit."""
+        return int(self.fit.sizes[unit_word(self.fit)])
+
+    @property
+    def step_s(self) -> float:
+        """Seconds per sample of the time loadings."""
+        time = self.fit["time"].to_numpy()
+        return float(np.median(np.diff(time))) if time.size > 1 else float("nan")
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that the fit covers, without gaps."""
+        return self.fit.sizes["time"] * self.step_s
+
+    @property
+    def restart_similarity(self) -> float | None:
+        """Median similarity between two restarts, or None for a single one."""
+        if self.fit.sizes.get("restart", 1) < 2 or "restart_similarity" not in self.fit:
+            return None
+        values = self.fit["restart_similarity"].to_numpy()
+        return float(np.median(values[np.triu_indices(len(values), 1)]))
+
+    @functools.cached_property
+    def silent(self) -> int:
+        """Number of units that take part in no motif."""
+        return int((strength(self.fit).max("component") <= 0).sum())
+
+    @property
+    def saved(self) -> dict[Any, float] | None:
+        """Nats that the best variant of the block model saves over one block, by motif."""
+        com = self.communities
+        if com is None or not {"description_length", "null_description_length"} <= set(com.data_vars):
+            return None
+        length = com["description_length"]
+        best = length.min("variant") if "variant" in length.dims else length
+        saving = com["null_description_length"] - best
+        if "component" not in saving.dims:
+            return {"all": float(saving)}
+        return dict(zip(saving["component"].to_numpy().tolist(), saving.to_numpy().tolist(), strict=True))
+
+    def n_communities(self, component: Any) -> int:
+        """Number of communities of one motif, on the finest level."""
+        assert self.communities is not None
+        label = self.communities["label"]
+        label = label.sel(component=component) if "component" in label.dims else label
+        label = label.isel(level=0) if "level" in label.dims else label
+        return int(np.unique(label.to_numpy()[label.to_numpy() >= 0]).size)
+
+
+# ---- words ----------------------------------------------------------------------------------------------
+def title_of(recording: xr.DataTree | xr.DataArray | None, facts: Mapping[str, Any]) -> str:
+    """A title for the page: the recording's own, else its name."""
+    attrs = {} if recording is None else recording.attrs
+    for name in (attrs.get("title"), facts.get("recording"), attrs.get("source")):
+        if name:
+            return str(name)
+    return "Dynamic connectome"
+
+
+def subtitle(results: Results) -> str:
+    """One sentence under the title."""
+    unit = unit_word(results.fit)
+    whom = "" if single_recording(results.fit) else f" in {results.fit.sizes['subject']} subjects"
+    return f"Which of {results.n_units} {unit}s change together{whom}, in which patterns, and when."
+
+
+def sentence(results: Results) -> str:
+    """The result in one paragraph."""
+    fit, unit = results.fit, unit_word(results.fit)
+    names = components(fit)
+    error = float(fit.attrs.get("relative_error", float("nan")))
+    parts = [
+        f"The moment-to-moment affinities of {results.n_units} {unit}s over {results.duration_s:.4g} s "
+        "are described "
+        f"by {names.size} motifs, which account for {100 * max(0.0, 1 - error**2):.0f} % of their sum of "
+        "squares."
+    ]
+    if results.communities is not None:
+        counts = [results.n_communities(name) for name in names]
+        span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        parts.append(f"Within a motif the {unit}s fall into {span} communities.")
+    if results.connectome is not None:
+        active = results.connectome["active"].transpose("component", "time").to_numpy().astype(bool)
+        parts.append(
+            f"At least one motif is active during {100 * active.any(axis=0).mean():.0f} % of the time, in "
+            f"{results.connectome.sizes['interval']} intervals."
+        )
+    return " ".join(parts)
+
+
+def cards(results: Results, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Key numbers: (what it is, value, unit)."""
+    fit, unit = results.fit, unit_word(results.fit)
+    made = [
+        (f"{unit}s", f"{results.n_units:,}", ""),
+        ("analysed", f"{results.duration_s:.4g}", "s"),
+        ("sampling rate", f"{1 / results.step_s:.4g}", "Hz"),
+        ("motifs (rank)", f"{components(fit).size}", ""),
+        ("relative error", f"{float(fit.attrs.get('relative_error', float('nan'))):.4f}", ""),
+    ]
+    error = float(fit.attrs.get("relative_error", float("nan")))
+    made.append(("of the sum of squares explained", f"{100 * max(0.0, 1 - error**2):.0f}", "%"))
+    if not single_recording(fit):
+        made.insert(1, ("subjects", f"{fit.sizes['subject']}", ""))
+    if results.restart_similarity is not None:
+        restarts = fit.sizes["restart"]
+        made.append(
+            (f"median similarity of {restarts} restarts", f"{results.restart_similarity:.2f}", "of 1")
+        )
+    if results.communities is not None:
+        total = sum(results.n_communities(name) for name in components(fit))
+        made.append(("communities in all motifs", f"{total}", ""))
+    if results.connectome is not None:
+        made.append(("intervals of activity", f"{results.connectome.sizes['interval']:,}", ""))
+    if "wall_time_s" in facts:
+        made.append(("to compute", f"{float(facts['wall_time_s']):.3g}", "s"))
+    return made
+
+
+# ---- facts ----------------------------------------------------------------------------------------------
+def recording_facts(recording: xr.DataTree | xr.DataArray) -> dict[str, str]:
+    """Where a recording comes from and what its main array is."""
+    attrs = recording.attrs
+    found = {name: str(attrs[key]) for key, name in (
+        ("title", "Title"), ("source", "Source"), ("format", "Format"), ("species", "Species"),
+        ("subject", "Subject"), ("licence", "Licence"), ("license", "Licence"),
+    ) if attrs.get(key)}  # fmt: skip
+    if recording_citation(recording):
+        found["Cite"] = recording_citation(recording)
+    try:
+        array = signal(recording)
+    except SchemaError:
+        return found
+    time = array["time"].to_numpy() if "time" in array.coords else np.empty(0)
+    found["Analysed array"] = str(array.name or "signal")
+    found["Shape"] = " x ".join(f"{size:,} {dim}" for dim, size in array.sizes.items())
+    found["Unit of values"] = str(array.attrs.get("units", "not stated"))
+    if time.size > 1:
+        step = float(np.median(np.diff(time)))
+        found["Clock"] = f"{1 / step:.6g} Hz from {time[0]:.4g} to {time[-1] + step:.6g} s"
+    return found
+
+
+NAMES = {
+    "pipeline": "Pipeline", "recording": "Recording", "created": "Made on", "content_hash": "Content hash",
+    "seeds": "Seeds", "threads": "Threads", "wall_time_s": "Wall time (s)", "peak_memory_mb": "Peak "
+    "memory (MB)",
+    "python": "Python", "platform": "System", "machine": "Machine", "cpu": "Processor", "device": "Device",
+    "versions": "Versions", "warnings": "Warnings",
+}  # fmt: skip
+
+
+def provenance_facts(facts: Mapping[str, Any], results: Results) -> dict[str, str]:
+    """The facts of provenance that people look for; the rest stands in the JSON below them."""
+    shown = {
+        name: _plain(facts[key]) for key, name in NAMES.items() if facts.get(key) not in (None, "", [], {})
+    }
+    for name, entry in dict(facts.get("inputs") or {}).items():
+        if isinstance(entry, Mapping) and "sha256" in entry:
+            shown[f"SHA-256 of {name}"] = str(entry["sha256"])
+    shown.setdefault("Seeds", f"fit {results.fit.attrs.get('seed', '?')}")
+    shown.setdefault("Versions", f"neurotools {results.fit.attrs.get('neurotools_version', '?')}")
+    return shown
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items() if entry is not None)
+    if isinstance(value, (list, tuple)):
+        return "; ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+# ---- lines to copy --------------------------------------------------------------------------------------
+def command(facts: Mapping[str, Any]) -> str:
+    """The command that makes the same result."""
+    source = str(facts.get("source") or facts.get("recording") or "SOURCE")
+    root = dict(facts.get("seeds") or {}).get("root")
+    seed = "" if root is None else f" --seed {root}"
+    name = facts.get("pipeline", "dynamic-connectome")
+    return f"neurotools run {name} {_quoted(source)} --out results --settings settings.yaml{seed}"
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def python_lines(results: Results, settings: Any, facts: Mapping[str, Any]) -> str:
+    """The same steps as Python, with the settings that were used."""
+    told = Told(results.fit, settings)
+    source = str(facts.get("source") or facts.get("recording") or "SOURCE")
+    affinity = {key: told.get(key) for key in ("kernel", "smooth_s", "normalise", "floor") if key in told}
+    lines = [
+        "import neurotools as nt",
+        "",
+        f"recording = nt.load({source!r})",
+        f"traces = {_traces(told)}",
+        f"affinity = nt.differential_affinity(traces, {_arguments(affinity)})",
+        f"fit = nt.NTF({_arguments(model_settings(results.fit))}).fit(affinity)",
+    ]
+    if results.communities is not None:
+        chosen = _arguments(model_settings(results.communities))
+        lines.append(f"communities = nt.BlockModel({chosen}).fit(nt.motif(fit))")
+    if results.connectome is not None:
+        threshold = results.connectome.attrs.get("threshold")
+        given = f", threshold={threshold!r}" if isinstance(threshold, (int, float)) else ""
+        lines.append(f"connectome = nt.dynamic_connectome(fit, communities{given})")
+        lines.append("nt.plot.plot_communities_over_time(connectome, fit)")
+    return "\n".join(lines)
+
+
+def _traces(told: Told) -> str:
+    if told.get("signal") is not None:
+        traces = f"recording[{told.get('signal')!r}]"
+    elif told.get("bin_width_s") is not None:
+        traces = f"nt.bin_spikes(recording, width_s={told.get('bin_width_s')!r})"
+    else:
+        traces = "nt.signal(recording)"
+    return traces if told.get("band") is None else f"nt.band_power({traces}, {tuple(told.get('band'))!r})"
+
+
+def _arguments(settings: Mapping[str, Any]) -> str:
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
+    return ", ".join(f"{key}={value!r}" for key, value in plain.items())
