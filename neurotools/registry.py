@@ -111,7 +111,7 @@ def load(
     dims: Sequence[str] | None = None,
     sfreq: float | None = None,
     bin_width: float | None = None,
-    labels: Sequence[str] | str | Path | None = None,
+    labels: Sequence[Any] | Mapping[str, Any] | str | Path | None = None,
     array: str | None = None,
     arrays: Mapping[str, Any] | None = None,
     units: str | None = None,
@@ -137,8 +137,9 @@ def load(
         Samples per second, in Hz.
     bin_width : float, optional
         Width of the bins of a count matrix, in seconds.
-    labels : sequence of str, or path, optional
-        Names along the unit, channel or region axis; for a 4-D NIfTI the atlas image.
+    labels : sequence, mapping or path, optional
+        Names along the unit, channel or region axis, or where they stand (``{"name": ARRAY}``,
+        ``{"file": FILE, "name": COLUMN}``); for a 4-D NIfTI the atlas image.
     array : str, optional
         Name of the array in the file (``"NEURAL"``, ``"gcamp/trace_array"``, a column range).
     arrays : mapping, optional
