@@ -27,9 +27,8 @@ TR_TOLERANCE = 1e-3  # relative, between what header, sidecar and key say
 def load_nifti(path: Path, answers: Answers) -> xr.DataTree:
     """Average a 4-D NIfTI within the regions of an atlas, or take every voxel of a mask.
 
-    The file is read once, front to back, a block of volumes at a time. Peak memory is the block
-    (``nifti.BLOCK_BYTES``, or one volume where that is larger), one volume in float64, about 30 bytes per
-    labelled voxel, and the result.
+    The file is read front to back, a block of volumes (``nifti.BLOCK_BYTES``) at a time. Beyond the result,
+    peak memory is at most two blocks and 64 bytes per voxel of one volume, however many volumes there are.
 
     Parameters
     ----------

@@ -157,7 +157,8 @@ def _interpret(header: Any, path: Path, zipped: bool) -> Image:
             shape=_shape(header, path),
             dtype=header.get_data_dtype(),
             offset=_offset(header, path),
-            slope=1.0 if slope is None else float(slope),
+            # NaN is how writers say "not scaled"; infinity is no scale at all.
+            slope=np.inf if np.isinf(header["scl_slope"]) else 1.0 if slope is None else float(slope),
             intercept=0.0 if intercept is None else float(intercept),
             affine=np.asarray(header.get_best_affine(), dtype="float64"),
             # The shortest decimal of the stored float32: 0.72, not 0.7200000286.
@@ -218,8 +219,10 @@ def _check_sense(image: Image, bits: int) -> None:
             path=image.path, where="fields datatype and bitpix",
             found=f"{image.dtype} and {bits} bits", expected=f"{8 * image.dtype.itemsize} bits",
         )  # fmt: skip
-    numbers = [*image.affine.ravel(), image.slope, image.intercept]
-    if not np.isfinite(numbers).all() or abs(np.linalg.det(image.affine)) < 1e-12:
+    if (
+        not np.isfinite([*image.affine.ravel(), image.slope, image.intercept]).all()
+        or abs(np.linalg.det(image.affine)) < 1e-12
+    ):
         raise FileError(
             "the NIfTI header does not say where the voxels lie, or how they are scaled",
             path=image.path, where="fields pixdim, qform, sform, scl_slope",
