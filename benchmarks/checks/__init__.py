@@ -1,7 +1,15 @@
 """The table of checks; one line here, one function in a file beside, one row or more on the page."""
 
-from benchmarks.checks import start_up
+from benchmarks.checks import songbird, start_up
 from benchmarks.record import Check
+
+FACTORISATION = (
+    "neurotools/numerics/affinity.py",
+    "neurotools/numerics/ntf.py",
+    "neurotools/numerics/tensor.py",
+    "neurotools/signals/affinity.py",
+    "neurotools/models/ntf.py",
+)
 
 CHECKS = {
     check.name: check
@@ -12,6 +20,19 @@ CHECKS = {
             run=start_up.start_up,
             code=("neurotools/__init__.py", "neurotools/__init__.pyi", "pipelines/command_line.py"),
             kind="speed",
+        ),
+        Check(
+            name="songbird_errors",
+            title="Songbird: affinities and errors of the factorisation equal the reference",
+            run=songbird.errors,
+            code=FACTORISATION,
+        ),
+        Check(
+            name="songbird_sequences",
+            title="Songbird: units of the motifs peak in one order after each syllable",
+            run=songbird.sequences,
+            code=(*FACTORISATION, "neurotools/evaluate/nulls.py", "neurotools/numerics/sequences.py"),
+            kind="science",
         ),
     )
 }
