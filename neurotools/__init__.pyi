@@ -28,3 +28,10 @@ from .loaders.confounds import with_confounds as with_confounds
 from .signals.cleaning import clean as clean
 from .signals.confounds import ConfoundStrategy as ConfoundStrategy
 from .signals.confounds import confounds as confounds
+from .signals.filtering import filter as filter
+from .signals.filtering import resample as resample
+from .signals.filtering import rereference as rereference
+from .signals.epochs import epochs as epochs
+from .signals.epochs import windows as windows
+from .signals.spectral import band_power as band_power
+from .evaluate.motifs import motif as motif

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from neurotools.arrays import Array, device_of, like, namespace, to_numpy
-from neurotools.numerics import pairs, tensor
+from neurotools.numerics import pairs, tensor, units
 from neurotools.numerics.affinity import pair_index
 
 INNER_PASSES = 3  # rounds over the components that share one product with the data
@@ -48,7 +48,8 @@ class Layout(Protocol):
     n_space: int
     n_subjects: int
     n_time: int
-    norm2: float
+    norm2: float  # squared norm of what was observed
+    sets: Array  # distinct sets of subjects in which entries of space were observed
 
     def improve(self, factors: Factors) -> Array:
         """Return a better ``space`` with subjects and time held fixed."""
@@ -58,6 +59,12 @@ class Layout(Protocol):
 
     def grams(self, space: Array) -> Array:
         """Gram matrices of the patterns over what each subject shows: (restart, subject or 1, r, r)."""
+
+    def modes(self, factors: Factors) -> list[Array]:
+        """Factors of the one restart in ``factors`` whose product is the model: ..., space, subject, time."""
+
+
+Sweep = Callable[[Layout, Factors], tuple[Factors, Array]]
 
 
 # ---- what was observed ------------------------------------------------------------------------------
@@ -116,18 +123,15 @@ def time_terms(seen: Array, grams: Array, subject: Array) -> tuple[Array, Array]
     return product, weighted_grams(subject, grams, everyone)[:, 0, :, :]
 
 
-def start(layout: Layout, rank: int, seeds: Sequence[Sequence[int]], example: Array) -> Factors:
-    """Uniform random factors, one model per seed, scaled so that each model fits the data best.
-
-    ``example`` is an array of the library, device and dtype to work in.
-    """
-    xp = namespace(example)
+def start(layout: Layout, rank: int, seeds: Sequence[Sequence[int]]) -> Factors:
+    """Uniform random factors, one model per seed, scaled so that each model fits the data best."""
+    xp = namespace(layout.sets)
     sizes = (layout.n_space, layout.n_subjects, layout.n_time)
     draws: list[list[np.ndarray]] = []
     for seed in seeds:
         rng = np.random.default_rng(list(seed))
         draws.append([rng.uniform(size=(rank, size)) for size in sizes])
-    space, subject, time = (like(np.stack(mode), example) for mode in zip(*draws, strict=True))
+    space, subject, time = (like(np.stack(mode), layout.sets) for mode in zip(*draws, strict=True))
     subject = subject if layout.n_subjects > 1 else xp.ones_like(subject)
     product, matrix = time_terms(layout.project(space), layout.grams(space), subject)
     inner = xp.sum(product * time, axis=(-2, -1))
@@ -143,18 +147,25 @@ class Solution:
     errors: list[np.ndarray]
     converged: list[bool]
 
+    def __add__(self, other: Solution) -> Solution:
+        return Solution(
+            self.factors + other.factors, self.errors + other.errors, self.converged + other.converged
+        )
+
 
 def solve(
     layout: Layout,
     begin: Factors,
+    step: Sweep,
+    *,
     max_iter: int,
     tol: float,
-    on_sweep: Callable[[int, int], None] | None = None,
+    on_sweep: Callable[[float], None] = lambda share: None,
 ) -> Solution:
     """Sweep until the relative error falls by less than ``tol``, each restart by itself.
 
     A restart that has converged leaves the batch. With ``tol`` zero exactly ``max_iter`` sweeps are made.
-    ``on_sweep(sweep, still_running)`` is called after every sweep.
+    ``on_sweep`` is told the share of all possible sweeps that is made or no longer needed.
     """
     n = begin.time.shape[0]
     running, factors = list(range(n)), begin
@@ -162,13 +173,12 @@ def solve(
     errors: list[list[float]] = [[] for _ in range(n)]
     converged = [False] * n
     for count in range(1, max_iter + 1):
-        factors, error = sweep(layout, factors)
+        factors, error = step(layout, factors)
         for place, value in zip(running, to_numpy(error).tolist(), strict=True):
             errors[place].append(value)
             converged[place] = tol > 0 and len(errors[place]) > 1 and errors[place][-2] - value < tol
-        if on_sweep is not None:
-            on_sweep(count, len(running))
         stay = [k for k, place in enumerate(running) if not converged[place]]
+        on_sweep(1.0 - len(stay) / n * (1.0 - count / max_iter))
         if len(stay) < len(running):
             done |= {place: factors.take([k]) for k, place in enumerate(running) if converged[place]}
             if not stay:
@@ -183,7 +193,8 @@ def solve(
 class PairLayout:
     """Every component has a free value for every pair: its motif can have any rank."""
 
-    def __init__(self, data: pairs.PairTensor, observed: np.ndarray, example: Array) -> None:
+    def __init__(self, data: pairs.PairTensor, observed: np.ndarray) -> None:
+        example = data.slices(0, 1)
         first, second = pair_index(data.n_units)
         self.data = data
         self.n_space = len(first)
@@ -195,6 +206,7 @@ class PairLayout:
         sets, group = observation_sets(shown)
         self.shown = like(shown.astype("float64"), example)
         self.sets = like(sets.astype("float64"), example)
+        self.ever = like(shown.any(axis=0).astype("float64"), example)
         self.group = namespace(example).asarray(group, device=device_of(example))
 
     def improve(self, factors: Factors) -> Array:
@@ -203,11 +215,7 @@ class PairLayout:
         product = xp.reshape(pairs.contract(self.data, moments(factors)), factors.space.shape)
         over_time = tensor.gram(factors.time)[:, None, :, :]
         matrices = weighted_grams(factors.subject, over_time, self.sets)
-        coupling = (
-            tensor.shared_gram(matrices[:, 0, :, :])
-            if self.sets.shape[0] == 1
-            else tensor.grouped_gram(matrices, self.group)
-        )
+        coupling = tensor.grouped_gram(matrices, self.group)
         return tensor.nonnegative_update(factors.space, product, coupling, INNER_PASSES)
 
     def project(self, space: Array) -> Array:
@@ -222,3 +230,124 @@ class PairLayout:
             return tensor.gram(space)[:, None, :, :]
         xp = namespace(space)
         return xp.stack([(space * self.shown[w, :]) @ space.mT for w in range(self.n_subjects)], axis=1)
+
+    def modes(self, factors: Factors) -> list[Array]:
+        """See ``Layout.modes``."""
+        return [factors.space[0] * self.ever, factors.subject[0], factors.time[0]]
+
+
+class UnitLayout:
+    """Every component has one loading per unit; its motif is their outer product, off the diagonal.
+
+    Because both sides of a pair share the loading, least squares is quartic in it. The alternating update
+    for one side, the other fixed, gives a direction in which the error falls; how far to go along it is
+    solved exactly, so the error never rises.
+    """
+
+    def __init__(self, data: units.UnitProducts, observed: np.ndarray, n_time: int) -> None:
+        example = data.example
+        xp = namespace(example)
+        self.data = data
+        self.n_subjects, self.n_space = observed.shape
+        self.n_time = n_time
+        self.norm2 = 0.5 * data.norm2
+        sets, group = observation_sets(observed)
+        rows, member = np.unique(observed, axis=0, return_inverse=True)
+        self.sets = like(sets.astype("float64"), example)
+        self.ever = like(observed.any(axis=0).astype("float64"), example)
+        self.group = xp.asarray(group, device=device_of(example))
+        self.kinds = like(rows.astype("float64"), example)  # distinct rows of ``observed``
+        self.member = xp.asarray(member.reshape(-1), device=device_of(example))  # kind of each subject
+
+    def improve(self, factors: Factors) -> Array:
+        """One descent step of all loadings of a restart, of exact length."""
+        xp = namespace(factors.time)
+        loading, flat = factors.space, (-1, self.n_space)
+        weight, rows = moments(factors), xp.reshape(loading, flat)
+        product = xp.reshape(self.data.apply(self.data.lift(rows), rows, weight), loading.shape)
+        over_time = tensor.gram(factors.time)[:, None, :, :]
+        both = weighted_grams(factors.subject, over_time * self._by_subject(self._masked(loading)), self.sets)
+        own = weighted_grams(factors.subject, over_time, self.sets)
+        everyone = tensor.grouped_gram(both, self.group)
+        itself = tensor.grouped_gram(own, self.group)
+
+        coupling = tensor.Coupling(  # a unit is no partner of its own
+            lambda f, r: everyone.explained(f, r) - loading[:, r, :] * itself.explained(f * loading, r),
+            everyone.curvature - loading * loading * itself.curvature,
+        )
+        target = tensor.nonnegative_update(loading, product, coupling, INNER_PASSES)
+        change = target - loading
+        rows = xp.reshape(change, flat)
+        curve = xp.reshape(
+            xp.sum(self.data.form(self.data.lift(rows), rows) * weight, axis=-1), loading.shape[:2]
+        )
+        fit = [2.0 * xp.sum(product * change, axis=(-2, -1)), xp.sum(curve, axis=-1)]
+        length = best_step(fit, self._quartic(loading, change, factors))
+        return loading + length[:, None, None] * change
+
+    def _masked(self, left: Array, right: Array | None = None) -> Array:
+        """Inner products of components over the units that each kind of subject shows."""
+        xp = namespace(left)
+        right = left if right is None else right
+        return xp.stack([(left * self.kinds[k, :]) @ right.mT for k in range(self.kinds.shape[0])], axis=1)
+
+    def _by_subject(self, kinds: Array) -> Array:
+        return kinds if kinds.shape[1] == 1 else namespace(kinds).take(kinds, self.member, axis=1)
+
+    def _quartic(self, loading: Array, change: Array, factors: Factors) -> list[Array]:
+        """Coefficients of the model's squared norm along ``loading + step * change``, powers 0 to 4."""
+        xp = namespace(loading)
+        across = self._masked(loading, change)
+        bases = [self._masked(loading), across + across.mT, self._masked(change)]
+        squares = [loading * loading, 2.0 * loading * change, change * change]
+        by_subject = factors.subject.mT
+        weight = (
+            by_subject[..., :, None] * by_subject[..., None, :] * tensor.gram(factors.time)[:, None, :, :]
+        )
+        terms: list[list[Array]] = [[] for _ in range(5)]
+        for i in range(3):
+            for j in range(3):
+                value = bases[i] * bases[j] - self._masked(squares[i], squares[j])
+                terms[i + j].append(xp.sum(self._by_subject(value) * weight, axis=(-3, -2, -1)))
+        return [sum(term[1:], start=term[0]) for term in terms]
+
+    def project(self, space: Array) -> Array:
+        """See ``Layout.project``."""
+        xp = namespace(space)
+        rows = xp.reshape(space, (-1, self.n_space))
+        seen = 0.5 * self.data.form(self.data.lift(rows), rows)
+        return xp.reshape(seen, (*space.shape[:2], self.n_subjects, self.n_time))
+
+    def grams(self, space: Array) -> Array:
+        """See ``Layout.grams``."""
+        inner, square = self._masked(space), space * space
+        return self._by_subject(0.5 * (inner * inner - self._masked(square)))
+
+    def modes(self, factors: Factors) -> list[Array]:
+        """See ``Layout.modes``; the loading counts twice, once for either side of a pair."""
+        space = factors.space[0] * self.ever
+        return [space, space, factors.subject[0], factors.time[0]]
+
+
+def best_step(data: Sequence[Array], model: Sequence[Array]) -> Array:
+    """Length in [0, 1] of the step that lowers the squared error most, for every restart.
+
+    Along the step the data's inner product with the model changes by ``data[0] s + data[1] s^2`` and the
+    model's squared norm is the quartic ``model``. A grid finds the valley and Newton's method its floor.
+    """
+    xp = namespace(data[0])
+    rise = [0.5 * model[1] - data[0], 0.5 * model[2] - data[1], 0.5 * model[3], 0.5 * model[4]]
+
+    def height(s: Array) -> Array:
+        return s * (rise[0][:, None] + s * (rise[1][:, None] + s * (rise[2][:, None] + s * rise[3][:, None])))
+
+    grid = like(np.linspace(0.0, 1.0, 33), data[0])
+    best = xp.take(grid, xp.argmin(height(grid[None, :]), axis=-1))
+    step = best
+    for _ in range(6):
+        slope = rise[0] + step * (2 * rise[1] + step * (3 * rise[2] + step * 4 * rise[3]))
+        bend = 2 * rise[1] + step * (6 * rise[2] + step * 12 * rise[3])
+        step = step - xp.where(bend > 0, slope / xp.where(bend > 0, bend, 1.0), 0.0)
+        step = xp.clip(step, min=0.0, max=1.0)
+    heights = height(xp.stack([best, step], axis=-1))
+    return xp.where(heights[:, 1] < heights[:, 0], step, best)

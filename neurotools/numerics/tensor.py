@@ -9,14 +9,12 @@ Kolda and Bader (2009), SIAM Review 51(3), section 3; Cichocki and Phan (2009), 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from neurotools.arrays import Array, namespace, to_numpy
-
-# (factor, r) -> what the model already explains of component r's inner product, and its curvature.
-Coupling = Callable[[Array, int], tuple[Array, Array]]
 
 
 def unfold(x: Shaped[Array, ...], axis: int) -> Shaped[Array, "row col"]:
@@ -61,28 +59,42 @@ def normalise(factors: Sequence[Array]) -> tuple[list[Array], Array]:
 
 
 # ---- non-negative updates ---------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Coupling:
+    """How the components of one factor share the data, in least squares for that factor.
+
+    ``explained(factor, r)`` is what the whole model explains of component r's product with the data;
+    ``curvature`` (..., component, entry or 1) is the second derivative, zero where the data say nothing.
+    """
+
+    explained: Callable[[Array, int], Array]
+    curvature: Array
+
+
 def shared_gram(matrix: Float[Array, "*batch component component"]) -> Coupling:
-    """Coupling of components when every entry sees the same Gram matrix (nothing is missing)."""
-
-    def coupling(factor: Array, r: int) -> tuple[Array, Array]:
-        return (matrix[..., r : r + 1, :] @ factor)[..., 0, :], matrix[..., r, r][..., None]
-
-    return coupling
+    """Coupling when every entry sees the same Gram matrix, because nothing is missing."""
+    xp = namespace(matrix)
+    return Coupling(
+        lambda factor, r: (matrix[..., r : r + 1, :] @ factor)[..., 0, :],
+        xp.linalg.diagonal(matrix)[..., None],
+    )
 
 
 def grouped_gram(matrices: Float[Array, "*batch group component component"], group: Array) -> Coupling:
-    """Coupling of components when entry ``n`` sees the Gram matrix of its group ``group[n]``.
+    """Coupling when entry ``n`` sees the Gram matrix of its group ``group[n]``.
 
     Entries that were observed in the same subjects share a Gram matrix, so there are as many as there are
     sets of subjects, not as many as entries.
     """
+    if matrices.shape[-3] == 1:
+        return shared_gram(matrices[..., 0, :, :])
     xp = namespace(matrices)
 
-    def coupling(factor: Array, r: int) -> tuple[Array, Array]:
+    def explained(factor: Array, r: int) -> Array:
         rows = xp.take(matrices[..., r, :].mT, group, axis=-1)  # (..., component, entry)
-        return xp.sum(rows * factor, axis=-2), rows[..., r, :]
+        return xp.sum(rows * factor, axis=-2)
 
-    return coupling
+    return Coupling(explained, xp.take(xp.linalg.diagonal(matrices).mT, group, axis=-1))
 
 
 def nonnegative_update(
@@ -95,18 +107,38 @@ def nonnegative_update(
 
     Each component in turn takes its exact non-negative minimum; ``n_passes`` rounds reuse the one expensive
     ``product`` (the matricised tensor times the Khatri-Rao product of the other factors). An entry that the
-    data say nothing about (curvature zero) keeps its value. Cichocki and Phan (2009), eq. 15.
+    data say nothing about keeps its value. Cichocki and Phan (2009), eq. 15.
     """
     xp = namespace(factor)
     factor = xp.asarray(factor, copy=True)
     zero = xp.zeros_like(factor[..., 0, :])
+    known = coupling.curvature > 0
+    gain = xp.where(known, 1.0 / xp.where(known, coupling.curvature, 1.0), 0.0)
     for _ in range(n_passes):
         for r in range(factor.shape[-2]):
-            explained, curvature = coupling(factor, r)
-            known = curvature > 0
-            step = (product[..., r, :] - explained) / xp.where(known, curvature, xp.ones_like(curvature))
-            factor[..., r, :] = xp.where(known, xp.maximum(factor[..., r, :] + step, zero), factor[..., r, :])
+            step = (product[..., r, :] - coupling.explained(factor, r)) * gain[..., r, :]
+            factor[..., r, :] = xp.maximum(factor[..., r, :] + step, zero)
     return factor
+
+
+def nonnegative_solve(
+    product: Float[Array, "*batch component entry"],
+    matrix: Float[Array, "*batch component component"],
+    tol: float = 1e-12,
+    max_passes: int = 2000,
+) -> Float[Array, "*batch component entry"]:
+    """Non-negative least squares to convergence: smallest x' M x / 2 - x' p, x >= 0, for every entry.
+
+    Passes of the same updates, from zero, until none moves an entry by more than ``tol`` of the largest.
+    """
+    xp = namespace(product)
+    x, coupling = xp.zeros_like(product), shared_gram(matrix)
+    for _ in range(max_passes):
+        before = x
+        x = nonnegative_update(x, product, coupling, 1)
+        if float(xp.max(xp.abs(x - before))) <= tol * float(xp.max(x)):
+            break
+    return x
 
 
 def relative_error(

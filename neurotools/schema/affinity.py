@@ -17,13 +17,14 @@ SYMMETRY_TOLERANCE = 1e-6  # of the largest value: enough for float32, far below
 
 @dataclass(frozen=True)
 class AffinityParts:
-    """An affinity as plain arrays, subjects first (one where the data has no ``subject``).
+    """An affinity as plain arrays, subjects first (one where the data has no ``subject``: not ``several``).
 
     Either ``up`` and ``down`` (subject, time, unit) with the ``kernel`` that joins them, or ``dense``
     (subject, time, unit, unit) for affinities that were made elsewhere.
     """
 
     dim: str
+    several: bool
     observed: np.ndarray
     coords: Mapping[str, xr.DataArray]
     kernel: str
@@ -37,6 +38,14 @@ class AffinityParts:
     def n_time(self) -> int:
         """Number of time points."""
         return int((self.up if self.dense is None else self.dense).shape[1])  # type: ignore[union-attr]
+
+    @property
+    def to_coord(self) -> dict[str, xr.DataArray]:
+        """Labels along the second of a pair, the same as along the first."""
+        to = f"{self.dim}_to"
+        return (
+            {to: xr.DataArray(self.coords[self.dim].to_numpy(), dims=to)} if self.dim in self.coords else {}
+        )
 
 
 def affinity_parts(data: Any) -> AffinityParts:
@@ -70,6 +79,7 @@ def affinity_parts(data: Any) -> AffinityParts:
     observed = data["observed"].transpose(*[d for d in ("subject", dim) if d in data["observed"].dims])
     return AffinityParts(
         dim=dim,
+        several="subject" in drives[0].dims,
         observed=np.broadcast_to(observed.to_numpy().astype(bool), (up.shape[0], up.shape[2])),
         coords=_kept(data, dim),
         kernel=str(data.attrs["kernel"]),
@@ -98,7 +108,9 @@ def _kept(data: xr.Dataset | xr.DataArray, dim: str) -> dict[str, xr.DataArray]:
     """Coordinates that ride on subject, unit or time, for the result."""
     allowed = {"subject", dim, "time"}
     return {
-        str(name): coord for name, coord in data.coords.items() if coord.dims and set(coord.dims) <= allowed
+        str(name): coord.reset_coords(drop=True)
+        for name, coord in data.coords.items()
+        if coord.dims and set(coord.dims) <= allowed
     }
 
 
@@ -132,6 +144,7 @@ def _dense_parts(data: xr.DataArray) -> AffinityParts:
         )  # fmt: skip
     return AffinityParts(
         dim=dim,
+        several="subject" in array.dims,
         observed=np.ones((values.shape[0], n), dtype=bool),
         coords=_kept(data, dim),
         kernel="dense",

@@ -139,13 +139,14 @@ def dense_affinity(affinity: xr.Dataset) -> xr.DataArray:
     together = parts.observed[:, :, None] & parts.observed[:, None, :]
     full = np.moveaxis(np.where(together[:, None], full, np.nan), 1, -1)
     dims: tuple[str, ...] = ("subject", parts.dim, f"{parts.dim}_to", "time")
-    coords = dict(parts.coords)
-    if parts.dim in coords:
-        coords[f"{parts.dim}_to"] = xr.DataArray(coords[parts.dim].to_numpy(), dims=f"{parts.dim}_to")
-    if "subject" not in affinity["drive_up"].dims:
+    if not parts.several:
         full, dims = full[0], dims[1:]
     return xr.DataArray(
-        full, dims=dims, coords=coords, name="affinity", attrs={"units": "1", "kernel": parts.kernel}
+        full,
+        dims=dims,
+        coords={**parts.coords, **parts.to_coord},
+        name="affinity",
+        attrs={"units": "1", "kernel": parts.kernel},
     )
 
 

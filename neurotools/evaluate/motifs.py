@@ -1,0 +1,57 @@
+"""The matrix of a motif, for every layout of a factorisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from neurotools.errors import SchemaError
+from neurotools.schema import space_dim
+
+
+def motif(fit: xr.Dataset, component: int | None = None) -> xr.DataArray:
+    """Motif matrices of a factorisation, (component, unit, unit_to), symmetric with diagonal zero.
+
+    Parameters
+    ----------
+    fit : xarray.Dataset
+        Result of ``nt.NTF``. For the layout ``symcp`` the motif is the outer product of the unit loadings.
+    component : int, optional
+        One motif alone, (unit, unit_to).
+
+    Returns
+    -------
+    xarray.DataArray
+        ``weight x motif x time_loading`` (times ``subject_loading`` where there are several) summed over
+        components is the affinity that the model predicts.
+
+    Raises
+    ------
+    SchemaError
+        The Dataset is no factorisation, or has no such component.
+    """
+    known = [name for name in ("motif", "unit_loading") if isinstance(fit, xr.Dataset) and name in fit]
+    if not known:
+        raise SchemaError(
+            "a factorisation is needed: a Dataset with 'motif' or 'unit_loading'",
+            found=sorted(map(str, fit.data_vars)) if isinstance(fit, xr.Dataset) else type(fit).__name__,
+            fix="fit = nt.NTF(rank=8).fit(affinity)",
+        )
+    if component is not None:
+        labels = fit["component"].to_numpy()
+        if component not in labels:
+            raise SchemaError(
+                f"there is no component {component!r}",
+                code="NT-SET-001",
+                expected=f"one of {labels.tolist()}",
+            )
+        fit = fit.sel(component=component)
+    if known[0] == "motif":
+        return fit["motif"]
+    loading = fit["unit_loading"]
+    dim = space_dim(loading)
+    other = loading.rename({dim: f"{dim}_to"})
+    off = xr.DataArray(~np.eye(loading.sizes[dim], dtype=bool), dims=(dim, f"{dim}_to"))
+    with xr.set_options(arithmetic_join="exact"):
+        values = (loading * other * off).rename("motif")
+    return values.transpose(*[d for d in ("component", dim, f"{dim}_to") if d in values.dims])
