@@ -171,6 +171,8 @@ def _dims(node: str, entry: Entry, shape: tuple[int, ...], opened: Opened) -> tu
         )  # fmt: skip
     if len(set(entry.dims)) != len(entry.dims):
         raise SettingsError(f"an axis of {node!r} is named twice", found=entry.dims)
+    if node.partition("/")[2] in entry.dims:
+        raise SettingsError(f"{node!r} has the name of one of its axes", fix="give the array another name")
     if node in MAIN_ARRAYS:
         known = {*SPACE_DIMS, *FOLDED, "time", "subject"}
         for dim in entry.dims:

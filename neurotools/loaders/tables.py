@@ -84,9 +84,11 @@ def split(row: str, delimiter: str | None) -> list[str]:
 
 
 def tell_delimiter(rows: Sequence[str]) -> str | None:
-    """The first of tab, comma and semicolon that occurs in every row; else white space."""
+    """The first of tab, comma and semicolon that occurs in the first row and in most others; else blanks."""
     for delimiter in DELIMITERS:
-        if all(delimiter in row.strip() for row in rows):
+        # Not in every row: a row that was cut short must be found, not turn the table into one column.
+        n = sum(delimiter in row.strip() for row in rows)
+        if rows and delimiter in rows[0].strip() and n > len(rows) / 2:
             return delimiter
     return None
 
@@ -128,8 +130,8 @@ def _all_numbers(lines: Lines) -> np.ndarray | None:
         values = np.loadtxt(lines.rows, delimiter=lines.delimiter, ndmin=2, comments=None)
     except ValueError:
         return None
-    n_names = len(lines.columns) if lines.columns else values.shape[1]
-    return values if values.shape[1] == n_names else None
+    width = len(lines.columns or lines.cells(lines.rows[0]))
+    return values if values.shape == (len(lines.rows), width) else None
 
 
 def columns_of(lines: Lines, path: Path) -> list[np.ndarray]:

@@ -59,7 +59,7 @@ def scaled(values: np.ndarray, power: int) -> np.ndarray:
     if power == 0:
         return values
     wide = np.asarray(values, dtype="float64")
-    return wide / 10.0**-power if power < 0 else wide * 10.0**power
+    return np.asarray(wide / 10.0**-power if power < 0 else wide * 10.0**power)
 
 
 def converted(values: np.ndarray, unit: str) -> tuple[np.ndarray, dict[str, Any]]:
