@@ -35,3 +35,6 @@ from .signals.epochs import epochs as epochs
 from .signals.epochs import windows as windows
 from .signals.spectral import band_power as band_power
 from .evaluate.motifs import motif as motif
+from .signals.spikes import bin_spikes as bin_spikes
+from .signals.spikes import psth as psth
+from .signals.tuning import tuning_curve as tuning_curve

@@ -22,12 +22,12 @@ def events_of(raw: Any, *, stim: Sequence[str] = (), annotations: Any = None) ->
     """Annotations and codes of the named stimulus channels, in order of onset.
 
     Columns: ``onset`` and ``duration`` in seconds from the first sample, ``trial_type``, ``source``
-    ("annotation" or the channel), ``channel`` (channels an annotation speaks of, comma between).
+    ("annotation" or the channel), ``channels`` (those an annotation speaks of, comma between).
     """
     rows = _annotation_rows(raw, raw.annotations if annotations is None else annotations)
     for name in stim:
         rows += _stim_rows(raw, name)
-    table = pd.DataFrame(rows, columns=["onset", "duration", "trial_type", "source", "channel"])
+    table = pd.DataFrame(rows, columns=["onset", "duration", "trial_type", "source", "channels"])
     return table.sort_values("onset", kind="stable", ignore_index=True)
 
 
