@@ -70,10 +70,11 @@ def spoken(json: bool = False, debug: bool = False) -> Iterator[None]:
         raise typer.Exit(0) from None
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         typer.echo(f"neurotools {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -24,6 +24,7 @@ from neurotools.provenance import file_hash, write_text
 MANIFEST = "manifest.json"
 WORK = ".work"
 OWNER = "owner.json"
+LAST = "last.json"  # the manifest of the latest result, kept where a user does not tidy up
 
 
 # ---- whose folder it is ---------------------------------------------------------------------------------
@@ -159,28 +160,42 @@ def move_in(work: Path, folder: Path) -> None:
     manifest = _manifest(ready / MANIFEST)
     if manifest is None:
         return
-    if not folder.exists():  # one rename for all
+    if folder.exists():
+        _replace(ready, folder, manifest["files"], _names_before(work, folder))
+    else:  # one rename for all
         folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ready / MANIFEST, work / LAST)
         os.replace(ready, folder)
-        return
-    old = _manifest(folder / MANIFEST) or _manifest(ready / "before.json") or {"files": {}}
-    _refuse_foreign(folder, manifest["files"], old["files"], ready)
+
+
+def _names_before(work: Path, folder: Path) -> set[str]:
+    """Files in the folder that an earlier run wrote."""
+    for file in (folder / MANIFEST, work / LAST):
+        manifest = _manifest(file)
+        if manifest is not None:
+            return set(manifest["files"])
+    return set()
+
+
+def _replace(ready: Path, folder: Path, names: Mapping[str, Any], before: set[str]) -> None:
+    _refuse_foreign(folder, names, before, ready)
     if (folder / MANIFEST).exists():  # it goes first, since the files that it names are about to change
-        os.replace(folder / MANIFEST, ready / "before.json")
-    for name in manifest["files"]:
+        os.replace(folder / MANIFEST, ready.parent / LAST)
+    for name in names:
         if (ready / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(ready / name, folder / name)
-    for name in set(old["files"]) - set(manifest["files"]):
+    for name in before - set(names):
         (folder / name).unlink(missing_ok=True)
+    shutil.copy2(ready / MANIFEST, ready.parent / LAST)
     os.replace(ready / MANIFEST, folder / MANIFEST)
     _sync_folder(folder)
     shutil.rmtree(ready, ignore_errors=True)
 
 
-def _refuse_foreign(folder: Path, names: Mapping[str, Any], old: Mapping[str, Any], ready: Path) -> None:
+def _refuse_foreign(folder: Path, names: Mapping[str, Any], before: set[str], ready: Path) -> None:
     # A name that is gone from ``ready`` was moved by a run that was killed on the way.
-    mine = {*old, *(name for name in names if not (ready / name).exists())}
+    mine = {*before, *(name for name in names if not (ready / name).exists())}
     foreign = [name for name in sorted({*names, MANIFEST} - mine) if (folder / name).exists()]
     if (folder / MANIFEST).exists() and _manifest(folder / MANIFEST) is not None:
         foreign = [name for name in foreign if name != MANIFEST]

@@ -73,12 +73,12 @@ def show_error(error: NeurotoolsError | Mapping[str, Any]) -> None:
             err.print(Text.assemble((f"  {name:9}", QUIET), str(fields[name])))
 
 
-def show_failures(records: Sequence[Record], debug: bool) -> None:
+def show_failures(records: Sequence[Record], named: bool, debug: bool) -> None:
     """Why recordings failed, each with its traceback when asked for."""
     for record in records:
         if record.error is None:
             continue
-        if len(records) > 1:
+        if named:
             err.print(Text(f"\n{record.name}", style="bold"))
         show_error({**record.error, "problem": record.error["problem"] or record.error["error"]})
         known = record.error.get("code") is not None
@@ -133,7 +133,7 @@ def show_outcome(outcome: Outcome, took: float, debug: bool) -> None:
             for r in records
         ]  # fmt: skip
         rows(listed)
-    show_failures([r for r in records if r.status == "failed"], debug)
+    show_failures([r for r in records if r.status == "failed"], outcome.several, debug)
     if counts["failed"] == len(records):
         return
     said = []
