@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
-from neurotools.models.block_model import BlockModel
 
 import neurotools as nt
 from neurotools.errors import SettingsError
+from neurotools.models.block_model import BlockModel
 from neurotools.models.ntf import NTF
 
 from .steps import Step, directly
@@ -48,6 +48,8 @@ class Settings:
         Width of the bins in which spikes are counted; needed for spikes.
     band : tuple of two floats or None, in Hz
         Analyse the power in this frequency band instead of the signal itself.
+    band_window_s : float, in s
+        Length of the windows in which the power of a band is measured; they overlap by half.
     kernel : {"geomean", "product", "min", "ratio", "corr_window"}
         How the slopes of two units make their affinity.
     smooth_s : float or None, in s
@@ -70,6 +72,7 @@ class Settings:
     signal: str | None = None
     bin_width_s: float | None = None
     band: tuple[float, float] | None = None
+    band_window_s: float = 1.0
     kernel: str = "geomean"
     smooth_s: float | None = None
     normalise: str = "max"
@@ -121,7 +124,9 @@ def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly)
         )
     else:
         traces = nt.signal(recording)
-    return traces if settings.band is None else nt.band_power(traces, settings.band)
+    if settings.band is not None:
+        traces = nt.band_power(traces, settings.band, window_s=settings.band_window_s)
+    return traces  # type: ignore[return-value]
 
 
 def tables(result: xr.DataTree) -> dict[str, pd.DataFrame]:
@@ -134,6 +139,19 @@ def tables(result: xr.DataTree) -> dict[str, pd.DataFrame]:
 def figures(result: xr.DataTree, recording: xr.DataTree | None, settings: Settings) -> dict[str, Figure]:
     """Every picture that the result allows."""
     return nt.plot.connectome_figures(**parts(result), recording=recording)
+
+
+def page(
+    recording: xr.DataTree | None,
+    result: xr.DataTree,
+    figures: Mapping[str, Figure],
+    settings: Settings,
+    provenance: Mapping[str, Any],
+) -> str:
+    """The report, as the text of one self-contained page."""
+    return nt.report.connectome_report(
+        recording, **parts(result), settings=settings, provenance=provenance, figures=figures
+    )
 
 
 def parts(result: xr.DataTree) -> dict[str, Any]:

@@ -163,6 +163,7 @@ def test_workers_change_nothing_but_the_time(folder, tmp_path):
 def test_a_worker_that_is_killed_costs_its_recording_alone(folder, tmp_path, monkeypatch):
     write_recording(folder / "dora.nc", n_units=5)
     monkeypatch.setenv("TOY_DIES", "1")
+    monkeypatch.setattr(runner, "POOL_RESTARTS", 1)
     outcome = run(TOY, folder, tmp_path / "out", workers=2)
     status = {record.name: record.status for record in outcome.records}
     assert status == {"anna": "done", "berta": "failed", "carla": "done", "dora": "failed"}
