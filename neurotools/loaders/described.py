@@ -94,7 +94,7 @@ def _single(answers: Answers, opened: Opened) -> dict[str, Any]:
     if kind == "spikes":
         return {"spikes": roles.spikes_of_columns(answers, opened)}
     if kind == "behaviour":
-        return {"behaviour": {}}
+        return {"behaviour": {} if answers.labels is None else {"features": answers.labels}}
     name = answers.array
     if name is None:
         name = opened.name_of(None, None)
