@@ -118,7 +118,7 @@ def plot_motifs(
     with style.context():
         size = (2.35 * columns + 0.9, 2.55 * rows + 0.25)
         figure = style.blank_figure(figure, size)
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"hspace": 0.08}).ravel()
         for place, (ax, component) in enumerate(zip(grid, shown, strict=False)):
             plot_motif(fit, component, communities, ax, vmax=_top(matrices), show_bar=False)
             _quiet(ax, first=place % columns == 0, lowest=place + columns >= len(shown))

@@ -25,8 +25,9 @@ MUTED = "#5d6878"
 RULE = "#c9d0d9"
 ACCENT = "#0072B2"
 FLAG = "#D55E00"
-# Okabe and Ito's colours, those with most contrast on white first; black is kept for text.
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B7A800", "#7A5195")
+# Okabe and Ito's colours, but for yellow, which is pale on white, and black, which is text: a violet and a
+# brown in their place keep every two of the eight as far apart for colour-blind readers as the others are.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3FD0", "#6B3410")
 UNASSIGNED = "#c3c9d1"
 
 FONTS = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "DejaVu Sans")
@@ -110,8 +111,7 @@ def blank_figure(figure: Figure | None, size: tuple[float, float]) -> Figure:
 def colour(label: int) -> str:
     """Colour of a community or another category, by its number; below 0 means it has none.
 
-    The first eight are Okabe and Ito's (yellow darkened to be read on white, black replaced by violet),
-    the next eight darker, the next lighter. Pictures always write the number as well.
+    The next eight are darker, the next lighter. Pictures always write the number as well.
     """
     if label < 0:
         return UNASSIGNED
