@@ -1,6 +1,6 @@
 """The table of checks; one line here, one function in a file beside, one row or more on the page."""
 
-from benchmarks.checks import songbird, start_up
+from benchmarks.checks import songbird, start_up, worms
 from benchmarks.record import Check
 
 FACTORISATION = (
@@ -32,6 +32,13 @@ CHECKS = {
             title="Songbird: units of the motifs peak in one order after each syllable",
             run=songbird.sequences,
             code=(*FACTORISATION, "neurotools/evaluate/nulls.py", "neurotools/numerics/sequences.py"),
+            kind="science",
+        ),
+        Check(
+            name="worm_behaviour",
+            title="Worms: motifs follow velocity and reversals",
+            run=worms.behaviour,
+            code=(*FACTORISATION, "neurotools/evaluate/nulls.py", "neurotools/loaders/calcium.py"),
             kind="science",
         ),
     )

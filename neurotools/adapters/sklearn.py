@@ -1,0 +1,100 @@
+"""Any model as a step of a scikit-learn Pipeline, grid search or cross-validation.
+
+scikit-learn's contract is a mutable object and a plain matrix with one sample per row. The adapter keeps the
+model frozen and inside: rows become one named dimension, columns another, and ``prepare`` makes what the
+model takes of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from neurotools.schema import continuous
+
+# Checks of scikit-learn that do not hold, each with its reason; a test reads this table and holds the
+# adapter to every other check.
+EXEMPT = {
+    "check_methods_sample_order_invariance": "rows are moments in time: an affinity is made of slopes",
+    "check_methods_subset_invariance": "rows are moments in time: the first of a batch has no slope",
+    "check_fit2d_1sample": "one moment has no slope; the error says that two samples are needed",
+}
+
+
+class LabelledTransformer(TransformerMixin, BaseEstimator):
+    """A model with ``fit`` and ``transform`` behind scikit-learn's face: rows in, rows out.
+
+    Parameters
+    ----------
+    model : frozen dataclass
+        Any model of the registry that has ``transform``. Its settings are reached as ``model__rank``.
+    prepare : callable, optional
+        Takes the labelled array (``columns``, ``rows``) and returns what ``model.fit`` takes, for example
+        ``functools.partial(nt.differential_affinity, smooth_s=0.1)``.
+    rows, columns : str
+        Names of the dimensions that rows and columns are.
+    sfreq : float
+        Rows per second, in Hz.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prepare: Callable[[xr.DataArray], Any] | None = None,
+        rows: str = "time",
+        columns: str = "unit",
+        sfreq: float = 1.0,
+    ) -> None:
+        self.model = model
+        self.prepare = prepare
+        self.rows = rows
+        self.columns = columns
+        self.sfreq = sfreq
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name; with ``deep`` also the settings of the model, as ``model__rank``."""
+        params = super().get_params(deep=False)
+        if deep:
+            for field in dataclasses.fields(self.model):
+                params[f"model__{field.name}"] = getattr(self.model, field.name)
+        return params
+
+    def set_params(self, **params: Any) -> LabelledTransformer:
+        """Set parameters; a setting of the model replaces the model, which is frozen."""
+        settings = {name.partition("__")[2]: value for name, value in params.items() if "__" in name}
+        super().set_params(**{name: value for name, value in params.items() if "__" not in name})
+        if settings:
+            self.model = dataclasses.replace(self.model, **settings)
+        return self
+
+    def fit(self, X: Any, y: Any = None) -> LabelledTransformer:
+        """Fit the model to a matrix (samples, features); ``y`` is not used."""
+        self.fit_ = self.model.fit(self._labelled(X, reset=True))
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the model's transform as a matrix (samples, components)."""
+        check_is_fitted(self)
+        return (
+            self.model.transform(self.fit_, self._labelled(X, reset=False))
+            .transpose(self.rows, ...)
+            .to_numpy()
+        )
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the model's own score on new rows."""
+        check_is_fitted(self)
+        return float(self.model.score(self.fit_, self._labelled(X, reset=False)))
+
+    def _labelled(self, X: Any, reset: bool) -> Any:
+        X = validate_data(self, X, reset=reset, dtype="float64", ensure_min_samples=2)
+        data = continuous(X.T, dim=self.columns, sfreq=self.sfreq, units="1")
+        if self.rows != "time":
+            data = data.rename(time=self.rows)
+        return data if self.prepare is None else self.prepare(data)

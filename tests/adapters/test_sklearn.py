@@ -1,0 +1,55 @@
+"""Models behind scikit-learn's face: its own checks, a pipeline, a grid search."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import neurotools as nt
+from neurotools.adapters.sklearn import EXEMPT, LabelledTransformer
+from neurotools.schema import continuous
+
+PREPARE = partial(nt.differential_affinity, kernel="geomean")
+SMALL = LabelledTransformer(nt.NTF(rank=2, n_restarts=1, max_iter=5), prepare=PREPARE)
+
+
+@parametrize_with_checks([SMALL], expected_failed_checks=lambda estimator: EXEMPT)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_every_exemption_is_a_check_that_exists_and_has_a_reason():
+    from sklearn.utils import estimator_checks
+
+    for name, reason in EXEMPT.items():
+        assert hasattr(estimator_checks, name)
+        assert len(reason) > 20
+
+
+def traces(rng):
+    return np.abs(np.cumsum(rng.normal(size=(200, 6)), axis=0))
+
+
+def test_it_is_the_model_with_rows_as_time(rng):
+    x = traces(rng)
+    labelled = continuous(x.T, dim="unit", sfreq=1.0, units="1")
+    wanted = SMALL.model.fit(PREPARE(labelled))
+    fitted = clone(SMALL).fit(x)
+    xr.testing.assert_identical(fitted.fit_, wanted)
+    assert fitted.transform(x).shape == (200, 2)
+    assert fitted.score(x) == pytest.approx(1 - wanted.attrs["relative_error"] ** 2, abs=0.05)
+
+
+def test_settings_of_the_model_are_searched_and_the_model_stays_frozen(rng):
+    steps = make_pipeline(MinMaxScaler(), clone(SMALL))
+    search = GridSearchCV(steps, {"labelledtransformer__model__rank": [1, 2]}, cv=KFold(2)).fit(traces(rng))
+    assert search.best_params_["labelledtransformer__model__rank"] in (1, 2)
+    assert SMALL.model.rank == 2
+    with pytest.raises(TypeError):
+        clone(SMALL).set_params(model__no_such_setting=1)

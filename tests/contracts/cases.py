@@ -1,0 +1,44 @@
+"""One small case for every registered model: the model, and the data arguments of its fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import neurotools as nt
+from neurotools import schema
+
+
+def traces(n_unit: int = 6, n_time: int = 80) -> xr.DataArray:
+    """Traces of two groups of units that move together."""
+    rng = np.random.default_rng(0)
+    groups = np.cumsum(rng.normal(size=(2, n_time)), axis=1)
+    values = groups[np.arange(n_unit) % 2] + 0.3 * rng.normal(size=(n_unit, n_time))
+    return schema.continuous(values, dim="unit", sfreq=10.0, units="1", labels=list("abcdefgh")[:n_unit])
+
+
+def affinity() -> tuple[Any, ...]:
+    return (nt.differential_affinity(traces()),)
+
+
+def motifs() -> tuple[Any, ...]:
+    rng = np.random.default_rng(1)
+    label = np.arange(10) % 2
+    means = np.where(label[:, None] == label, 2.0, 0.3)
+    weights = np.triu(rng.exponential(means) * (rng.random((10, 10)) < 0.8), 1)
+    motif = xr.DataArray(weights + weights.T, dims=("unit", "unit_to"), coords={"unit": np.arange(10)})
+    return (xr.concat([motif, motif * 2], dim="component").assign_coords(component=[0, 1]),)
+
+
+CASES = {
+    "ntf": (lambda: nt.NTF(rank=2, n_restarts=2, max_iter=20, seed=1), affinity),
+    "block_model": (lambda: nt.BlockModel(seed=1), motifs),
+}
+
+
+def small(name: str) -> tuple[Any, tuple[Any, ...]]:
+    """The model registered as ``name`` and small data for it; a new model needs one line in ``CASES``."""
+    model, data = CASES[name]
+    return model(), data()
