@@ -29,7 +29,6 @@ from neurotools.provenance import stamp
 from neurotools.schema.affinity import AffinityParts, affinity_parts
 
 STORED_BYTES = 2 * 1024**3  # pairs are stored up to here, and made in blocks beyond it
-BLOCK_BYTES = 16 * 1024**2  # of pairs made at a time
 BATCH_BYTES = 512 * 1024**2  # of factors that are updated together
 SHOW_AFTER_S = 2.0  # a fit that takes longer shows its progress on a terminal
 DENSE_BYTES = 4 * 1024**3  # a prediction that takes more is refused
@@ -158,23 +157,12 @@ def drives_of(parts: AffinityParts, settings: NTF) -> kernels.Drives:
     return kernels.stacked(up, down, parts.window, parts.edges)
 
 
-def pair_bytes(parts: AffinityParts, settings: NTF) -> tuple[int, int]:
-    """Memory that one moment of one subject takes as pairs, and that all of them take."""
-    n_subjects, n_units = parts.observed.shape
-    row = DTYPES[settings.dtype] * max(1, n_units * (n_units - 1) // 2)
-    return row, row * n_subjects * parts.n_time
-
-
 def pairs_of(parts: AffinityParts, settings: NTF) -> pairs.PairTensor:
     """Pairs of an affinity, stored while they fit the budget and made in blocks beyond it."""
-    n_units, n_rows = parts.observed.shape[1], parts.observed.shape[0] * parts.n_time
-    if parts.dense is not None:
-        values = kernels.pack(to_device(parts.dense, settings.device, settings.dtype))
-        return pairs.stored(values.reshape(n_rows, -1), n_units)
-    slices = kernels.slices_of(parts.kernel, drives_of(parts, settings))
-    row_bytes, all_bytes = pair_bytes(parts, settings)
-    data = pairs.PairTensor(slices, n_rows, n_units, max(1, BLOCK_BYTES // row_bytes))
-    return pairs.gathered(data) if all_bytes <= STORED_BYTES else data
+    if parts.dense is None:
+        return pairs.made(parts.kernel, drives_of(parts, settings), STORED_BYTES)
+    values = kernels.pack(to_device(parts.dense, settings.device, settings.dtype))
+    return pairs.stored(values.reshape(-1, values.shape[-1]), parts.observed.shape[1])
 
 
 def pair_layout(parts: AffinityParts, settings: NTF) -> ntf.Layout:
@@ -188,8 +176,9 @@ def unit_layout(parts: AffinityParts, settings: NTF) -> ntf.Layout:
     Kernels of rank two never meet a pair. Those that sort are slower than stored pairs below about 2,000
     units (measured: 40 ns per drive and component against 30 GFlop/s), so they sort when pairs do not fit.
     """
-    rank_two = parts.kernel in units.RANK_TWO
-    if rank_two or (parts.kernel in units.SORTED and pair_bytes(parts, settings)[1] > STORED_BYTES):
+    n_subjects, n_units = parts.observed.shape
+    size = DTYPES[settings.dtype] * n_subjects * parts.n_time * n_units * (n_units - 1) // 2
+    if parts.kernel in units.RANK_TWO or (parts.kernel in units.SORTED and size > STORED_BYTES):
         products = units.SHORT_FORMS[parts.kernel](drives_of(parts, settings))
     else:
         products = units.OfPairs(pairs_of(parts, settings))
@@ -342,7 +331,7 @@ def as_dataset(solution: ntf.Solution, layout: ntf.Layout, parts: AffinityParts,
     """Name what was found; components are numbered by weight, largest first."""
     final = np.array([errors[-1] for errors in solution.errors])
     best = int(np.argmin(final))
-    modes = [to_numpy(mode) for mode in layout.modes(solution.factors[best])]
+    modes = [to_numpy(mode)[0] for mode in layout.modes(solution.factors[best])]
     scaled, weight = tensor.normalise(modes)
     order = np.argsort(-weight, kind="stable")
     dim, errors = parts.dim, solution.errors[best]
@@ -381,6 +370,6 @@ def similarities(layout: ntf.Layout, solution: ntf.Solution) -> np.ndarray:
     values = np.eye(n)
     for left in range(n):
         for right in range(left):
-            _, score = tensor.match(tensor.congruence(modes[left], modes[right]))
+            _, score = tensor.match(tensor.congruence(modes[left], modes[right])[0, ...])
             values[left, right] = values[right, left] = score
     return values

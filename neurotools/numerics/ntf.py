@@ -61,7 +61,10 @@ class Layout(Protocol):
         """Gram matrices of the patterns over what each subject shows: (restart, subject or 1, r, r)."""
 
     def modes(self, factors: Factors) -> list[Array]:
-        """Factors of the one restart in ``factors`` whose product is the model: ..., space, subject, time."""
+        """Factors whose outer product is the model: ..., space, subject, time.
+
+        They are zero where nothing was observed.
+        """
 
 
 Sweep = Callable[[Layout, Factors], tuple[Factors, Array]]
@@ -99,20 +102,25 @@ def moments(factors: Factors) -> Float[Array, "k row"]:
 # ---- one sweep --------------------------------------------------------------------------------------
 def sweep(layout: Layout, factors: Factors) -> tuple[Factors, Array]:
     """Update every mode once; return the factors and the relative error of each restart."""
-    xp = namespace(factors.time)
     space = layout.improve(factors)
     seen, grams = layout.project(space), layout.grams(space)
     subject, time = factors.subject, factors.time
     if layout.n_subjects > 1:
-        product = (seen @ time[..., None])[..., 0]
-        group = xp.arange(layout.n_subjects, device=device_of(time))
-        matrices = grams * tensor.gram(time)[:, None, :, :] * xp.ones_like(subject).mT[..., None]
-        coupling = tensor.grouped_gram(matrices, group)
-        subject = tensor.nonnegative_update(subject, product, coupling, INNER_PASSES)
+        subject = tensor.nonnegative_update(subject, *subject_terms(seen, grams, time), INNER_PASSES)
     product, matrix = time_terms(seen, grams, subject)
     time = tensor.nonnegative_update(time, product, tensor.shared_gram(matrix), INNER_PASSES)
     error = tensor.relative_error(layout.norm2, product, time, matrix * tensor.gram(time))
     return Factors(space, subject, time), error
+
+
+def subject_terms(seen: Array, grams: Array, time: Array) -> tuple[Array, tensor.Coupling]:
+    """Product and coupling that least squares over subjects needs; every subject has its own Gram matrix."""
+    xp = namespace(seen)
+    n_subjects = seen.shape[-2]
+    matrices = grams * tensor.gram(time)[:, None, :, :]
+    own = xp.arange(n_subjects, device=device_of(time)) if grams.shape[1] == n_subjects else None
+    coupling = tensor.shared_gram(matrices[:, 0, :, :]) if own is None else tensor.grouped_gram(matrices, own)
+    return (seen @ time[..., None])[..., 0], coupling
 
 
 def time_terms(seen: Array, grams: Array, subject: Array) -> tuple[Array, Array]:
@@ -209,14 +217,17 @@ class PairLayout:
         self.ever = like(shown.any(axis=0).astype("float64"), example)
         self.group = namespace(example).asarray(group, device=device_of(example))
 
-    def improve(self, factors: Factors) -> Array:
-        """Least squares for the pairs; a pair that no subject shows keeps its value."""
+    def terms(self, factors: Factors) -> tuple[Array, tensor.Coupling]:
+        """Product with the data and coupling that least squares for the pairs needs."""
         xp = namespace(factors.time)
         product = xp.reshape(pairs.contract(self.data, moments(factors)), factors.space.shape)
         over_time = tensor.gram(factors.time)[:, None, :, :]
         matrices = weighted_grams(factors.subject, over_time, self.sets)
-        coupling = tensor.grouped_gram(matrices, self.group)
-        return tensor.nonnegative_update(factors.space, product, coupling, INNER_PASSES)
+        return product, tensor.grouped_gram(matrices, self.group)
+
+    def improve(self, factors: Factors) -> Array:
+        """Least squares for the pairs; a pair that no subject shows keeps its value."""
+        return tensor.nonnegative_update(factors.space, *self.terms(factors), INNER_PASSES)
 
     def project(self, space: Array) -> Array:
         """See ``Layout.project``."""
@@ -233,7 +244,7 @@ class PairLayout:
 
     def modes(self, factors: Factors) -> list[Array]:
         """See ``Layout.modes``."""
-        return [factors.space[0] * self.ever, factors.subject[0], factors.time[0]]
+        return [factors.space * self.ever, factors.subject, factors.time]
 
 
 class UnitLayout:
@@ -259,12 +270,12 @@ class UnitLayout:
         self.kinds = like(rows.astype("float64"), example)  # distinct rows of ``observed``
         self.member = xp.asarray(member.reshape(-1), device=device_of(example))  # kind of each subject
 
-    def improve(self, factors: Factors) -> Array:
-        """One descent step of all loadings of a restart, of exact length."""
+    def terms(self, factors: Factors) -> tuple[Array, tensor.Coupling]:
+        """Product and coupling for one side of every pair, the other side fixed at the same loading."""
         xp = namespace(factors.time)
-        loading, flat = factors.space, (-1, self.n_space)
-        weight, rows = moments(factors), xp.reshape(loading, flat)
-        product = xp.reshape(self.data.apply(self.data.lift(rows), rows, weight), loading.shape)
+        loading = factors.space
+        rows = xp.reshape(loading, (-1, self.n_space))
+        product = xp.reshape(self.data.apply(self.data.lift(rows), rows, moments(factors)), loading.shape)
         over_time = tensor.gram(factors.time)[:, None, :, :]
         both = weighted_grams(factors.subject, over_time * self._by_subject(self._masked(loading)), self.sets)
         own = weighted_grams(factors.subject, over_time, self.sets)
@@ -275,14 +286,19 @@ class UnitLayout:
             lambda f, r: everyone.explained(f, r) - loading[:, r, :] * itself.explained(f * loading, r),
             everyone.curvature - loading * loading * itself.curvature,
         )
-        target = tensor.nonnegative_update(loading, product, coupling, INNER_PASSES)
-        change = target - loading
-        rows = xp.reshape(change, flat)
-        curve = xp.reshape(
-            xp.sum(self.data.form(self.data.lift(rows), rows) * weight, axis=-1), loading.shape[:2]
-        )
-        fit = [2.0 * xp.sum(product * change, axis=(-2, -1)), xp.sum(curve, axis=-1)]
-        length = best_step(fit, self._quartic(loading, change, factors))
+        return product, coupling
+
+    def improve(self, factors: Factors) -> Array:
+        """One descent step of all loadings of a restart, of exact length."""
+        xp = namespace(factors.time)
+        loading = factors.space
+        product, coupling = self.terms(factors)
+        change = tensor.nonnegative_update(loading, product, coupling, INNER_PASSES) - loading
+        rows = xp.reshape(change, (-1, self.n_space))
+        curve = xp.sum(self.data.form(self.data.lift(rows), rows) * moments(factors), axis=-1)
+        curve = xp.sum(xp.reshape(curve, loading.shape[:2]), axis=-1)
+        rise = [2.0 * xp.sum(product * change, axis=(-2, -1)), curve]
+        length = best_step(rise, self._quartic(loading, change, factors))
         return loading + length[:, None, None] * change
 
     def _masked(self, left: Array, right: Array | None = None) -> Array:
@@ -300,10 +316,8 @@ class UnitLayout:
         across = self._masked(loading, change)
         bases = [self._masked(loading), across + across.mT, self._masked(change)]
         squares = [loading * loading, 2.0 * loading * change, change * change]
-        by_subject = factors.subject.mT
-        weight = (
-            by_subject[..., :, None] * by_subject[..., None, :] * tensor.gram(factors.time)[:, None, :, :]
-        )
+        d, over_time = factors.subject.mT, tensor.gram(factors.time)
+        weight = d[..., :, None] * d[..., None, :] * over_time[:, None, :, :]
         terms: list[list[Array]] = [[] for _ in range(5)]
         for i in range(3):
             for j in range(3):
@@ -325,8 +339,8 @@ class UnitLayout:
 
     def modes(self, factors: Factors) -> list[Array]:
         """See ``Layout.modes``; the loading counts twice, once for either side of a pair."""
-        space = factors.space[0] * self.ever
-        return [space, space, factors.subject[0], factors.time[0]]
+        space = factors.space * self.ever
+        return [space, space, factors.subject, factors.time]
 
 
 def best_step(data: Sequence[Array], model: Sequence[Array]) -> Array:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Float
 
 from neurotools.arrays import Array, namespace
+from neurotools.numerics import affinity
 from neurotools.numerics.affinity import Slices
+
+BLOCK_BYTES = 16 * 1024**2  # of pairs made at a time
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ def gathered(tensor: PairTensor) -> PairTensor:
     return stored(tensor.slices(0, tensor.n_rows), tensor.n_units)
 
 
+def made(kernel: str, drives: affinity.Drives, stored_bytes: float) -> PairTensor:
+    """Pairs of a kernel, kept if they take no more than ``stored_bytes``, else made in blocks."""
+    n_rows, n_units = drives.up.shape
+    row_bytes = max(1, n_units * (n_units - 1) // 2) * np.dtype(str(drives.up.dtype).split(".")[-1]).itemsize
+    block = max(1, BLOCK_BYTES // row_bytes)
+    tensor = PairTensor(affinity.slices_of(kernel, drives), n_rows, n_units, block)
+    return gathered(tensor) if n_rows * row_bytes <= stored_bytes else tensor
+
+
 def contract(tensor: PairTensor, weight: Float[Array, "k row"]) -> Float[Array, "k pair"]:
     """Sum of rows under each of ``k`` weightings: sum_t weight[k, t] X[t, pair]."""
     total = None
@@ -61,10 +74,11 @@ def project(tensor: PairTensor, pattern: Float[Array, "k pair"]) -> Float[Array,
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
 
 
-def squared_norm(tensor: PairTensor) -> float:
-    """Sum of squares of all entries."""
+def squared_norm(tensor: PairTensor, chosen: Float[Array, pair] | None = None) -> float:
+    """Sum of squares of all entries, or of the pairs where ``chosen`` is one and not zero."""
     total = 0.0
     for start, stop in tensor.bounds:
         block = tensor.slices(start, stop)
+        block = block if chosen is None else block * chosen
         total += float(namespace(block).sum(block * block))
     return total
