@@ -83,7 +83,7 @@ def raw_arrays(
     check_kind(groups, kind, path)
     sfreq = float(raw.info["sfreq"])
     lazy = too_large(raw) if lazy is None else lazy
-    clock = time_axis(raw.n_times, sfreq) if time is None else time
+    clock = time_axis(int(raw.n_times), sfreq) if time is None else time
     arrays = {}
     for node, group in groups.items():
         values = samples(raw, group.picks, path or Path("an MNE object"), lazy)

@@ -258,6 +258,9 @@ RESAMPLERS: dict[str, Callable[[xr.DataArray, np.ndarray, float], np.ndarray]] =
 def rereference(data: xr.DataArray | xr.DataTree, to: str | Sequence[str] = "average") -> xr.DataArray:
     """Measure every channel against the mean of others, as ``mne.set_eeg_reference`` does.
 
+    Bad channels never enter the average; they are measured against it like the rest (MNE leaves them as they
+    were), so that the whole array has one reference.
+
     Parameters
     ----------
     data : xarray.DataArray or xarray.DataTree

@@ -69,10 +69,10 @@ def recorded(
     return result
 
 
-def along(array: xr.DataArray, dims: tuple[str, ...]) -> dict[str, xr.DataArray]:
+def along(array: xr.DataArray, dims: tuple[str, ...]) -> dict[str, Any]:
     """Coordinates of ``array`` that lie on these dimensions alone, for a result that keeps them."""
     return {
         str(name): coord.variable
         for name, coord in array.coords.items()
         if coord.dims and set(coord.dims) <= set(dims)
-    }  # type: ignore[return-value]
+    }
