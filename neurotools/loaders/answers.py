@@ -50,6 +50,7 @@ class Answers:
                     f"{SETTINGS_FILE} has a key {key!r} that means nothing.{did_you_mean(key, known)}",
                     path=path, expected="one of " + ", ".join(sorted(known)),
                 )  # fmt: skip
+        _check_labels_file(stored.get("labels"), path)
         merged = {**stored, **{k: v for k, v in given.items() if v is not None and v is not False}}
         if merged.get("dims") is not None:
             merged["dims"] = tuple(merged["dims"])
@@ -177,6 +178,16 @@ def check_keys(node: str, given: Any, known: Sequence[str]) -> None:
                 f"{node!r} has a key {key!r} that means nothing here.{did_you_mean(str(key), known)}",
                 expected="one of " + ", ".join(known),
             )
+
+
+def _check_labels_file(labels: Any, path: Path) -> None:
+    """A settings file may come with the data from elsewhere, so what it names must lie beside it."""
+    folder = (path if path.is_dir() else path.parent).resolve()
+    if isinstance(labels, str) and not (folder / labels).resolve().is_relative_to(folder):
+        raise FileError(
+            f"{SETTINGS_FILE} names labels outside its folder",
+            path=folder, found=labels, fix="pass labels=... to nt.load",
+        )  # fmt: skip
 
 
 def _stored(path: Path) -> dict[str, Any]:

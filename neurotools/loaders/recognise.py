@@ -29,7 +29,7 @@ from neurotools.loaders import (
     tables,
 )
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
-from neurotools.loaders.sniff import head, is_text
+from neurotools.loaders.sniff import head, is_text, zip_names
 
 Predicate = Callable[[Path], bool]
 
@@ -78,7 +78,19 @@ def recognise(path: Path, answers: Answers) -> str:
     for name, predicate in FORMATS:
         if predicate(path):
             return name
+    _refuse_code(path)
     raise _unknown(path)
+
+
+def _refuse_code(path: Path) -> None:
+    """Say of a Python pickle, plain or in an archive, that it is one and will not be opened."""
+    start = head(path, 3)
+    pickled = start[:1] == b"\x80" and start[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
+    if pickled or any(name.endswith(".pkl") for name in zip_names(path)):
+        raise FileError(
+            "this is a pickle, which could run code and is never opened",
+            code="NT-FILE-007", path=path, fix="save the arrays themselves with np.savez",
+        )  # fmt: skip
 
 
 def _refuse_nothing(path: Path) -> None:
