@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import textwrap
 from typing import Any
 
 from . import settings as reading
@@ -65,7 +66,9 @@ def parameters(cls: type) -> dict[str, tuple[str, str | None, str]]:
         return found
     for names, kind, body in re.findall(r"^(\w[\w, ]*) : (.*)\n((?:(?: .*)?\n?)*)", section[1] + "\n", re.M):
         kind, _, unit = kind.partition(", in ")
-        meaning = " ".join(body.split())
+        meaning = " ".join(body.replace("``", "").split())
+        if kind.startswith("{"):
+            meaning = f"{meaning} One of {kind.partition('}')[0].strip('{')}.".strip()
         for name in names.split(","):
             found[name.strip()] = (kind.replace(", optional", ""), unit or None, meaning)
     return found
@@ -96,6 +99,11 @@ def template(chain: Pipeline) -> str:
             entry = meanings.get(".".join(path))
             if entry is not None and entry.meaning:
                 unit = f" [{entry.unit}]" if entry.unit else ""
-                lines.append(f"{found[1]}# {entry.meaning}{unit}")
+                lines += textwrap.wrap(
+                    entry.meaning + unit,
+                    100,
+                    initial_indent=f"{found[1]}# ",
+                    subsequent_indent=f"{found[1]}# ",
+                )
         lines.append(line)
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
@@ -34,6 +34,9 @@ GIVES = {
     "settings.yaml": "the settings, to run again",
     "provenance.json": "seeds, versions, input hashes, threads, time, memory, warnings",
 }
+
+
+Kernel = Literal["geomean", "product", "min", "ratio", "corr_window"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,8 @@ class Settings:
     communities : BlockModel
         The block model of each motif.
     threshold : float or None
-        A motif is active where its time course exceeds this share of its maximum; none for the default.
+        A motif is active where its time course exceeds this share of its maximum; none finds a threshold
+        between its low and its high values (Otsu 1979).
     rank_scan : tuple of ints or None
         Ranks to compare by held-out error and agreement of restarts, shown in the report.
     """
@@ -73,14 +77,26 @@ class Settings:
     bin_width_s: float | None = None
     band: tuple[float, float] | None = None
     band_window_s: float = 1.0
-    kernel: str = "geomean"
+    kernel: Kernel = "geomean"
     smooth_s: float | None = None
-    normalise: str = "max"
+    normalise: Literal["max", "percentile99", "none"] = "max"
     floor: float = 0.0
     model: NTF = NTF(rank=8)
     communities: BlockModel = BlockModel()
     threshold: float | None = None
     rank_scan: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("bin_width_s", "band_window_s", "smooth_s"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise SettingsError(f"{name} is a time, in seconds, above 0", found=value)
+        if self.band is not None and not 0 <= self.band[0] < self.band[1]:
+            raise SettingsError("band is two frequencies in Hz, the lower first", found=self.band)
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise SettingsError("threshold is a share, from 0 to below 1", found=self.threshold)
+        if self.rank_scan is not None and (not self.rank_scan or min(self.rank_scan) < 1):
+            raise SettingsError("rank_scan lists ranks of at least 1", found=self.rank_scan)
 
 
 def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataTree:

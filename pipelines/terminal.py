@@ -12,6 +12,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
@@ -153,6 +155,24 @@ def show_outcome(outcome: Outcome, took: float, debug: bool) -> None:
         out.print(Text("Look at it:  "), link(outcome.page), sep="")
 
 
+class _HowFar(ProgressColumn):
+    """Rounds done, time taken, and time left where it can be told."""
+
+    def render(self, task: Any) -> Text:
+        """One line of text."""
+        said = [f"{task.completed:g} of {task.total:g}"] if task.total else []
+        said.append(_clock(task.elapsed or 0.0))
+        if task.total and task.time_remaining is not None:
+            said.append(f"{_clock(task.time_remaining)} left")
+        return Text("   ".join(said), style=QUIET)
+
+
+def _clock(value: float) -> str:
+    minutes, rest = divmod(int(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class Progress(Watcher):
     """Shows a running pipeline: the steps of one recording, or the recordings of a collection.
 
@@ -160,20 +180,10 @@ class Progress(Watcher):
     """
 
     def __init__(self) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as Bars
-
         self.bars = Bars(
-            TextColumn(" "), SpinnerColumn(finished_text="✓"), TextColumn("{task.description:24}"),
-            BarColumn(bar_width=32), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal,
+            TextColumn(" "), SpinnerColumn("dots"), TextColumn("{task.description:24}"),
+            BarColumn(32, complete_style=GOOD, pulse_style=GOOD), _HowFar(),
+            console=err, transient=True, disable=not err.is_terminal,
         )  # fmt: skip
         self.ear = contextlib.ExitStack()
         self.several = False
@@ -199,6 +209,7 @@ class Progress(Watcher):
             return
         if self.task is not None:
             self.bars.remove_task(self.task)
+            self.task = None
         if err.is_terminal:
             sign, colour = SIGN[state]
             took = seconds(time.perf_counter() - self.begun)
