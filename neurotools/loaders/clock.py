@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def clock(node: str, array: xr.DataArray, entry: Entry, opened: Opened) -> xr.Da
             if getattr(entry, key) is not None:
                 raise SettingsError(f"{node!r} has a {key!r} and no axis 'time'", found=array.dims)
         return array
+    entry = _with_repetition_time(node, entry)
     stated = [key for key in ("sfreq", "bin_width", "time") if getattr(entry, key) is not None]
     if len(stated) > 1:
         raise SettingsError(f"{node!r} has several clocks", code="NT-SET-003", found=", ".join(stated))
@@ -80,7 +82,25 @@ def clock(node: str, array: xr.DataArray, entry: Entry, opened: Opened) -> xr.Da
     array = array.assign_coords(time=("time", time_axis(array.sizes["time"], rate, t0), {"units": "s"}))
     if stated == ["bin_width"]:
         return array.assign_attrs(bin_width=number, closed="left")
-    return array.assign_attrs(sfreq=number, t0=t0)
+    described = {"tr": entry.attrs.get("tr", round(1.0 / number, 9))} if node == "fmri/bold" else {}
+    return array.assign_attrs(sfreq=number, t0=t0, **described)
+
+
+def _with_repetition_time(node: str, entry: Entry) -> Entry:
+    """Take the rate of region series from an attribute ``tr`` (s), or see that both say the same."""
+    tr = entry.attrs.get("tr")
+    if node != "fmri/bold" or tr is None:
+        return entry
+    if isinstance(tr, bool) or not isinstance(tr, (int, float)) or not 0 < tr < float("inf"):
+        raise SettingsError("the repetition time 'tr' must be a positive number of seconds", found=tr)
+    if entry.sfreq is None and entry.time is None:
+        return dataclasses.replace(entry, sfreq=1.0 / tr)
+    if isinstance(entry.sfreq, (int, float)) and abs(entry.sfreq * tr - 1) > 1e-3:
+        raise SettingsError(
+            "'sfreq' and 'tr' contradict each other",
+            code="NT-SET-003", found=f"sfreq {entry.sfreq:g} Hz, tr {tr:g} s", expected="sfreq = 1 / tr",
+        )  # fmt: skip
+    return entry
 
 
 def _first(values: np.ndarray, what: str) -> float:

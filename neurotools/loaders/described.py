@@ -102,6 +102,7 @@ def _single(answers: Answers, opened: Opened) -> dict[str, Any]:
     entry = {
         "name": name, "dims": answers.dims, "sfreq": answers.sfreq, "bin_width": answers.bin_width,
         "units": answers.units, "labels": answers.labels, "t0": answers.t0 or None,
+        "attrs": {"tr": answers.attrs["tr"]} if kind == "fmri" and "tr" in answers.attrs else None,
     }  # fmt: skip
     return {node: {key: value for key, value in entry.items() if value is not None}}
 

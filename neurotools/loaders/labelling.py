@@ -28,7 +28,9 @@ def with_labels(node: str, array: xr.DataArray, entry: Entry, opened: Opened) ->
     dim = space[0] if space else (free[0] if len(free) == 1 else None)
     if entry.labels is None:
         if node in MAIN_ARRAYS and space:
-            return array.assign_coords({space[0]: np.arange(array.sizes[space[0]])})
+            named = _column_names(entry, opened, space[0])
+            numbered = np.arange(array.sizes[space[0]])
+            return array.assign_coords({space[0]: numbered if named is None else as_labels(named, space[0])})
         return array
     if dim is None:
         raise SettingsError(
@@ -46,6 +48,17 @@ def with_labels(node: str, array: xr.DataArray, entry: Entry, opened: Opened) ->
                 )  # fmt: skip
             array = array.assign_coords({name: labels})
     return array
+
+
+def _column_names(entry: Entry, opened: Opened, dim: str) -> list[str] | None:
+    """Names in the first line of a table whose columns lie along ``dim``; None where it has none."""
+    if entry.stack or entry.dims is None or len(entry.dims) != 2 or entry.dims[1] != dim:
+        return None
+    contents = opened.contents(entry.file)
+    if contents.only != tables.TABLE or opened.name_of(entry.file, None) != (entry.name or tables.TABLE):
+        return None
+    names = [name for name in contents.arrays if name != tables.TABLE]
+    return None if names == [str(place) for place in range(len(names))] else names
 
 
 def label_values(labels: Any, opened: Opened) -> Any:
