@@ -11,6 +11,8 @@ from .loaders.mne_bridge import from_mne as from_mne
 from .loaders.mne_bridge import to_mne as to_mne
 from .models.block_model import BlockModel as BlockModel
 from .models.ntf import NTF as NTF
+from .evaluate.dynamic import connectome_table as connectome_table
+from .evaluate.dynamic import dynamic_connectome as dynamic_connectome
 from .evaluate.nulls import association_test as association_test
 from .evaluate.nulls import sequence_test as sequence_test
 from .provenance import content_hash as content_hash
@@ -38,3 +40,4 @@ from .evaluate.motifs import motif as motif
 from .signals.spikes import bin_spikes as bin_spikes
 from .signals.spikes import psth as psth
 from .signals.tuning import tuning_curve as tuning_curve
+from .evaluate.rank import rank_scan as rank_scan

@@ -1,0 +1,295 @@
+"""When motifs are active, and which communities they bring together then."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurotools.errors import SchemaError, SettingsError
+from neurotools.evaluate.motifs import motif
+from neurotools.schema import SPACE_DIMS, check_time, space_dim
+
+GAP = 1.5  # steps: a longer pause in the clock ends an interval
+TAKES_PART = 0.5  # of the largest subject loading of a component
+
+
+def dynamic_connectome(
+    fit: xr.Dataset, communities: xr.Dataset, *, threshold: float | None = None
+) -> xr.Dataset:
+    """Say when each motif is active and which communities it has: communities over time.
+
+    A motif is active while its time loading lies above a threshold; an interval is an unbroken run of
+    active samples. No interval crosses the edge of a session, nor a pause in the clock.
+
+    Parameters
+    ----------
+    fit : xarray.Dataset
+        Of ``nt.NTF``: ``time_loading`` (component, time), and ``motif`` or ``unit_loading``.
+    communities : xarray.Dataset
+        Of ``nt.BlockModel`` on the motifs of that fit.
+    threshold : float, optional
+        Fraction of each component's largest loading, from 0 to below 1. By default each component has its
+        own threshold, which divides its loadings into a low and a high class whose means lie furthest
+        apart (Otsu 1979, IEEE Transactions on Systems, Man, and Cybernetics 9, eq. 12, over every possible
+        division). A motif whose loading never changes is active throughout, one that is zero never.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``active`` (component, time); ``threshold`` (component), in units of the loading;
+        ``interval_start``, ``interval_stop`` (interval; s; the last active sample plus one step),
+        ``interval_component``, ``interval_loading`` (mean), ``interval_peak`` (largest); intervals in order
+        of component and time. ``label`` and ``isolated`` (component, unit) as in ``communities``;
+        ``n_members`` and ``within_weight`` (component, community): how many units, and their mean motif
+        weight among one another (0 for a single one). With several subjects ``subject_loading`` and
+        ``takes_part`` (component, subject): at least half of the largest loading.
+
+    Raises
+    ------
+    SchemaError
+        The fit has no time loadings or no clock, or the communities are not of its components and units.
+    """
+    loading = _loading(fit)
+    values, time = loading.to_numpy().astype(float), loading["time"].to_numpy().astype(float)
+    label = _labels(communities, loading["component"])
+    level = np.array([_threshold(row, threshold) for row in values])
+    active = values > level[:, None]
+    starts, ends, steps = runs_of_clock(time, _sessions(loading))
+    component, first, last = _intervals(active, starts, ends)
+    coords = {str(n): c for n, c in loading.coords.items() if set(map(str, c.dims)) <= {"component", "time"}}
+    variables = {
+        "active": (("component", "time"), active),
+        "threshold": ("component", level),
+        "interval_start": ("interval", time[first], {"units": "s"}),
+        "interval_stop": ("interval", time[last] + steps[last], {"units": "s"}),
+        "interval_component": ("interval", loading["component"].to_numpy()[component]),
+        "interval_loading": ("interval", _over(np.mean, values, component, first, last)),
+        "interval_peak": ("interval", _over(np.max, values, component, first, last)),
+    }
+    result = xr.Dataset(variables, coords=coords | {"interval": np.arange(first.size)})
+    return xr.merge(
+        [result, _members(fit, communities, label), _subjects(fit)], join="exact", combine_attrs="drop"
+    )
+
+
+# ---- reading what is given ------------------------------------------------------------------------------
+def _loading(fit: xr.Dataset) -> xr.DataArray:
+    if not isinstance(fit, xr.Dataset) or "time_loading" not in fit:
+        raise SchemaError(
+            "a fit with 'time_loading' is needed",
+            found=sorted(map(str, fit.data_vars)) if isinstance(fit, xr.Dataset) else type(fit).__name__,
+            fix="fit = nt.NTF(rank=8).fit(affinity)",
+        )
+    loading = fit["time_loading"].transpose("component", "time")
+    if "time" not in loading.coords or loading.sizes["time"] < 2:
+        raise SchemaError(
+            "the time loadings need at least two samples and the coordinate 'time' in seconds",
+            code="NT-DATA-004", found=f"{loading.sizes['time']} samples",
+        )  # fmt: skip
+    check_time(loading["time"].to_numpy(), "the time loadings")
+    if not np.isfinite(loading.to_numpy()).all():
+        raise SchemaError("the time loadings have values that are not finite", code="NT-DATA-003")
+    if "component" not in loading.coords:
+        loading = loading.assign_coords(component=np.arange(loading.sizes["component"]))
+    return loading
+
+
+def _labels(communities: xr.Dataset, component: xr.DataArray) -> xr.DataArray:
+    if not isinstance(communities, xr.Dataset) or "label" not in communities:
+        raise SchemaError(
+            "communities with 'label' are needed", fix="communities = nt.BlockModel().fit(nt.motif(fit))"
+        )
+    label = communities["label"]
+    label = label.isel(level=0, drop=True) if "level" in label.dims else label
+    if "component" not in label.dims:
+        label = label.drop_vars("component", errors="ignore").expand_dims(component=component.to_numpy())
+    if "component" not in label.coords and label.sizes["component"] == component.size:
+        label = label.assign_coords(component=component)
+    if not np.array_equal(label["component"].to_numpy(), component.to_numpy()):
+        raise SchemaError(
+            "the communities are of other components than the fit",
+            code="NT-DATA-005", found=label["component"].to_numpy().tolist(),
+            expected=component.to_numpy().tolist(), fix="nt.BlockModel().fit(nt.motif(fit))",
+        )  # fmt: skip
+    return label.transpose("component", space_dim(label))
+
+
+def _sessions(loading: xr.DataArray) -> np.ndarray:
+    if "session" in loading.coords and loading["session"].dims == ("time",):
+        return loading["session"].to_numpy()
+    return np.zeros(loading.sizes["time"], dtype=int)
+
+
+# ---- when a motif is active -----------------------------------------------------------------------------
+def otsu_threshold(values: np.ndarray) -> float:
+    """Value halfway between a low and a high class of ``values`` whose means lie furthest apart.
+
+    Maximises the variance between the classes, n_low n_high (mean_low - mean_high)^2, over every division
+    of the sorted values (Otsu 1979, eq. 12). Values that are all equal cannot be divided: zero is returned,
+    so that a constant positive loading lies above its threshold and a zero one does not.
+    """
+    ordered = np.sort(np.asarray(values, dtype=float))
+    if ordered[0] == ordered[-1]:
+        return 0.0
+    ordered = ordered / np.abs(ordered).max()  # squares of tiny loadings must not vanish
+    n_low = np.arange(1, ordered.size)
+    total = np.cumsum(ordered)
+    low, high = total[:-1] / n_low, (total[-1] - total[:-1]) / (ordered.size - n_low)
+    between = np.where(np.diff(ordered) > 0, n_low * (ordered.size - n_low) * (high - low) ** 2, -1.0)
+    cut = int(np.argmax(between))
+    return float((ordered[cut] + ordered[cut + 1]) / 2 * np.abs(values).max())
+
+
+def _threshold(values: np.ndarray, fraction: float | None) -> float:
+    if fraction is None:
+        return otsu_threshold(values)
+    if not 0 <= fraction < 1:
+        raise SettingsError(
+            "threshold is a fraction of the largest loading", found=fraction, expected="0 <= threshold < 1"
+        )
+    return float(fraction * values.max())
+
+
+def runs_of_clock(time: np.ndarray, session: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First and last sample of each stretch of time without a break, and the step at every sample.
+
+    A stretch ends with its session, and at a pause longer than 1.5 times the median step of all samples
+    that follow one another within a session.
+    """
+    step = np.diff(time)
+    within = session[1:] == session[:-1]
+    usual = float(np.median(step[within] if within.any() else step))
+    broken = np.flatnonzero(~within | (step > GAP * usual))
+    starts, ends = np.r_[0, broken + 1], np.r_[broken, time.size - 1]
+    steps = np.empty(time.size)
+    for first, last in zip(starts, ends, strict=True):
+        steps[first : last + 1] = np.median(step[first:last]) if last > first else usual
+    return starts, ends, steps
+
+
+def _intervals(
+    active: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Component, first and last sample of every run of active samples."""
+    may_join = np.ones(active.shape[1], dtype=bool)
+    may_join[starts] = False  # with the sample before
+    begins = active.copy()
+    begins[:, 1:] &= ~(active[:, :-1] & may_join[1:])
+    stops = active.copy()
+    stops[:, :-1] &= ~(active[:, 1:] & may_join[1:])
+    component, first = np.nonzero(begins)
+    return component, first, np.nonzero(stops)[1]
+
+
+def _over(
+    reduce, values: np.ndarray, component: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> np.ndarray:
+    spans = zip(component, first, last, strict=True)
+    return np.array([reduce(values[k, a : b + 1]) for k, a, b in spans], dtype=float)
+
+
+# ---- who belongs together -------------------------------------------------------------------------------
+def _members(fit: xr.Dataset, communities: xr.Dataset, label: xr.DataArray) -> xr.Dataset:
+    dim = space_dim(label)
+    labels = label.to_numpy().astype(int)
+    n_communities = int(labels.max()) + 1
+    belongs = np.eye(n_communities)[labels]
+    n_members = belongs.sum(axis=1)
+    variables = {
+        "label": label,
+        "n_members": (("component", "community"), n_members.astype(int)),
+    }
+    if {"motif", "unit_loading"} & set(fit.data_vars):
+        matrix = motif(fit).transpose("component", dim, f"{dim}_to")
+        _check_same_units(matrix, label, dim)
+        inside = np.einsum("kic,kij,kjc->kc", belongs, matrix.to_numpy(), belongs, optimize=True)
+        pairs = n_members * (n_members - 1)
+        variables["within_weight"] = (("component", "community"), inside / np.maximum(pairs, 1))
+    if "isolated" in communities:
+        variables["isolated"] = communities["isolated"].broadcast_like(label).transpose("component", dim)
+    return xr.Dataset(variables, coords={"community": np.arange(n_communities)})
+
+
+def _check_same_units(matrix: xr.DataArray, label: xr.DataArray, dim: str) -> None:
+    same = matrix.sizes[dim] == label.sizes[dim]
+    if same and dim in matrix.coords and dim in label.coords:
+        same = bool(np.array_equal(matrix[dim].to_numpy(), label[dim].to_numpy()))
+    if not same:
+        raise SchemaError(
+            f"the communities are of other {dim}s than the fit", code="NT-DATA-005",
+            fix="nt.BlockModel().fit(nt.motif(fit))",
+        )  # fmt: skip
+
+
+def _subjects(fit: xr.Dataset) -> xr.Dataset:
+    if "subject_loading" not in fit:
+        return xr.Dataset()
+    loading = fit["subject_loading"].transpose("component", "subject")
+    return xr.Dataset({
+        "subject_loading": loading,
+        "takes_part": (loading > 0) & (loading >= TAKES_PART * loading.max("subject")),
+    })  # fmt: skip
+
+
+# ---- as a table -----------------------------------------------------------------------------------------
+def connectome_table(dataset: xr.Dataset) -> pd.DataFrame:
+    """One row per interval and community: when, in which motif, how many and which units.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Of ``nt.dynamic_connectome``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``interval``, ``component``, ``start_s``, ``stop_s``, ``duration_s``, ``mean_loading``,
+        ``community``, ``n_members``, ``within_weight``, ``members`` (labels with a comma between), and
+        ``subjects`` where there are several. Ordered by start.
+    """
+    if not isinstance(dataset, xr.Dataset) or "interval_start" not in dataset:
+        raise SchemaError(
+            "a dynamic connectome is needed", fix="dataset = nt.dynamic_connectome(fit, communities)"
+        )
+    intervals = pd.DataFrame({
+        "interval": dataset["interval"].to_numpy(),
+        "component": dataset["interval_component"].to_numpy(),
+        "start_s": dataset["interval_start"].to_numpy(),
+        "stop_s": dataset["interval_stop"].to_numpy(),
+    })  # fmt: skip
+    intervals["duration_s"] = intervals["stop_s"] - intervals["start_s"]
+    intervals["mean_loading"] = dataset["interval_loading"].to_numpy()
+    table = intervals.merge(_community_table(dataset), on="component", how="left", validate="many_to_many")
+    if "takes_part" in dataset:
+        table["subjects"] = table["component"].map(_subject_names(dataset))
+    return table.sort_values(["start_s", "component", "community"], ignore_index=True)
+
+
+def _community_table(dataset: xr.Dataset) -> pd.DataFrame:
+    label = dataset["label"]
+    dim = next(str(name) for name in label.dims if name in SPACE_DIMS)
+    names = (
+        label[dim].to_numpy().astype(str) if dim in label.coords else np.arange(label.sizes[dim]).astype(str)
+    )
+    rows = []
+    for k, component in enumerate(dataset["component"].to_numpy()):
+        labels = label.isel(component=k).to_numpy()
+        for community in range(int(labels.max()) + 1):
+            member = labels == community
+            row = {"component": component, "community": community, "n_members": int(member.sum())}
+            if "within_weight" in dataset:
+                row["within_weight"] = float(dataset["within_weight"][k, community])
+            rows.append(row | {"members": ", ".join(names[member])})
+    return pd.DataFrame(rows)
+
+
+def _subject_names(dataset: xr.Dataset) -> dict[object, str]:
+    part = dataset["takes_part"].transpose("component", "subject")
+    names = (
+        part["subject"].to_numpy() if "subject" in part.coords else np.arange(part.sizes["subject"])
+    ).astype(str)
+    return {
+        component: ", ".join(names[row])
+        for component, row in zip(part["component"].to_numpy(), part.to_numpy(), strict=True)
+    }
