@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from neurotools.errors import SchemaError, SettingsError, lookup, need
-from neurotools.provenance import versions
-from neurotools.schema import Schema, sampling_rate
-from neurotools.schema.affinity import session_edges
+from neurotools.schema import Schema
+from neurotools.signals.steps import asked, rate_of, recorded, sessions
 
 SIGNALS = Schema("a signal to clean", dims=("subject?", "unit|channel|region", "time"))
 CONFOUNDS = Schema("confounds", dims=("time", "feature"))
@@ -57,9 +54,9 @@ def clean(
     Returns
     -------
     xarray.DataArray
-        Same dimensions and labels; only the volumes that stay, at their own times. attrs: ``units`` as they
-        now are, ``cleaned`` (settings and versions as JSON), ``n_samples_before``, ``n_samples_after``, and,
-        when volumes were left out, ``kept``: the places of those that stayed.
+        Same dimensions and labels; only the volumes that stay, at their own times. attrs: ``units``,
+        ``highpass`` and ``lowpass`` as they now are, ``history`` (settings, confounds, samples before and
+        after, as JSON), and, when volumes were left out, ``kept``: the places of those that stayed.
 
     Raises
     ------
@@ -68,26 +65,27 @@ def clean(
     SettingsError
         A band that does not fit the sampling rate.
     """
-    array = SIGNALS.require(data)
-    sfreq = sampling_rate(array, "cleaning")
+    array = asked(data, SIGNALS)
+    sfreq = rate_of(array, "cleaning")
     _check_band(low, high, sfreq)
     names, columns = _columns(array, confounds)
     kept = _kept(array, confounds, scrub)
-    settings = {"detrend": detrend, "standardize": standardize, "low": low, "high": high}
     word = None if standardize is None else lookup("standardisation", standardize, STANDARDS)[0]
     rows = array.to_numpy().reshape(-1, array.sizes["time"]).T.astype("float64")
     steps = {"detrend": detrend, "standardize": word, "high_pass": low, "low_pass": high, "t_r": 1 / sfreq}
     parts = []
-    for start, stop in itertools.pairwise(session_edges(array)):
-        part = slice(start, stop)
-        place = f"samples {start} to {stop - 1}"
+    for part in sessions(array):
+        place = f"samples {part.start} to {part.stop - 1}"
         _check_room(kept[part], columns, place)
-        parts.append(
-            _clean_one(rows[part], None if columns is None else columns[part], kept[part], steps, place)
-        )
+        own = None if columns is None else columns[part]
+        parts.append(_clean_one(rows[part], own, kept[part], steps, place))
     result = array.isel(time=np.flatnonzero(kept))
-    values = np.concatenate(parts).T.reshape(result.shape)
-    return _recorded(result.copy(data=values), array, settings, names, kept)
+    result = result.copy(data=np.concatenate(parts).T.reshape(result.shape))
+    _describe(result, kept, low, high, standardize)
+    return recorded(
+        result, array, "clean", ("nilearn",), detrend=detrend, standardize=standardize, low=low, high=high,
+        confounds=names, n_left_out=int((~kept).sum()),
+    )  # fmt: skip
 
 
 # ---- what is asked ----------------------------------------------------------------------------------
@@ -235,17 +233,15 @@ def _refuse_no_mean(rows: np.ndarray, place: str) -> None:
         )  # fmt: skip
 
 
-def _recorded(
-    result: xr.DataArray, before: xr.DataArray, settings: dict[str, Any], names: list[str], kept: np.ndarray
-) -> xr.DataArray:
-    by = versions("nilearn").get("nilearn", "")
-    result.attrs.update(
-        cleaned=json.dumps({**settings, "confounds": names, "nilearn": by}, sort_keys=True),
-        n_samples_before=before.sizes["time"],
-        n_samples_after=int(kept.sum()),
-    )
+def _describe(
+    result: xr.DataArray, kept: np.ndarray, low: float | None, high: float | None, standardize: str | None
+) -> None:
+    """Write into the attributes what the values now are."""
+    if low:
+        result.attrs["highpass"] = max(float(low), float(result.attrs.get("highpass", 0.0)))
+    if high:
+        result.attrs["lowpass"] = min(float(high), float(result.attrs.get("lowpass", np.inf)))
     if not kept.all():
         result.attrs["kept"] = np.flatnonzero(kept)
-    if settings["standardize"] is not None:
-        result.attrs["units"] = STANDARDS[settings["standardize"]][1]
-    return result
+    if standardize is not None:
+        result.attrs["units"] = STANDARDS[standardize][1]

@@ -168,12 +168,15 @@ def test_what_was_done_is_recorded_and_nothing_drops_in_silence(bold, table, tmp
     cleaned = nt.clean(bold, table, low=0.01, standardize="psc", scrub=scrub)
     assert cleaned.sizes["time"] == N - 2
     np.testing.assert_array_equal(cleaned["time"], np.delete(bold["time"].to_numpy(), [10, 11]))
-    assert (cleaned.attrs["n_samples_before"], cleaned.attrs["n_samples_after"]) == (N, N - 2)
     np.testing.assert_array_equal(cleaned.attrs["kept"], np.delete(np.arange(N), [10, 11]))
-    done = json.loads(cleaned.attrs["cleaned"])
+    [done] = json.loads(cleaned.attrs["history"])
+    assert done["step"] == "clean"
+    assert (done["samples"], done["units"], done["n_left_out"]) == ([N, N - 2], ["arbitrary", "percent"], 2)
     assert done["confounds"] == ["w", "x", "y", "z"]
     assert (done["low"], done["high"], done["detrend"], done["standardize"]) == (0.01, None, True, "psc")
-    assert done["nilearn"]
+    assert done["library"]["nilearn"]
+    assert cleaned.attrs["highpass"] == 0.01
+    assert "lowpass" not in cleaned.attrs
     assert "kept" not in nt.clean(bold).attrs
     with pytest.raises(SchemaError, match="regular clock"):  # a gap is a gap: it cannot be filtered again
         nt.clean(cleaned)
