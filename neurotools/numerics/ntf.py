@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -42,6 +42,7 @@ class Factors:
         return Factors(*(xp.take(f, place, axis=0) for f in (self.space, self.subject, self.time)))
 
 
+@runtime_checkable
 class Layout(Protocol):
     """What a model of space has to offer the alternating updates."""
 

@@ -9,7 +9,7 @@ does what is linear in the loadings once, ``apply`` gives sum_t w_t A_t a, and `
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 
@@ -25,6 +25,7 @@ def before(x: Float[Array, "*batch entry"]) -> Float[Array, "*batch entry"]:
     return namespace(x).cumulative_sum(x, axis=-1, include_initial=True)[..., :-1]
 
 
+@runtime_checkable
 class UnitProducts(Protocol):
     """Products of A_t, the affinities of row t without their diagonal, with loadings (k, unit)."""
 
