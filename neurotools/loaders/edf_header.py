@@ -8,11 +8,12 @@ different rates (which MNE would resample), and records that do not follow each 
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def read_header(path: Path) -> EdfHeader:
         return _parse(path, size, stream)
 
 
-def _parse(path: Path, size: int, stream: BinaryIO) -> EdfHeader:
+def _parse(path: Path, size: int, stream: io.BufferedIOBase) -> EdfHeader:
     fixed = stream.read(FIXED_BYTES)
 
     def field(name: str, start: int, width: int) -> Field:

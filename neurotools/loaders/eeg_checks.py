@@ -11,7 +11,7 @@ import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from neurotools.errors import FileError
 from neurotools.loaders.guard import reading
@@ -56,7 +56,7 @@ def fif_content(path: Path) -> set[str]:
     return found.content
 
 
-def _walk(path: Path, stream: BinaryIO, size: int) -> FifTags:
+def _walk(path: Path, stream: io.BufferedIOBase, size: int) -> FifTags:
     found, at = FifTags(), 0
     while at < size:
         stream.seek(at)

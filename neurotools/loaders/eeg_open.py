@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from neurotools.errors import FileError, need
-from neurotools.loaders import edf_header, eeg_checks
+from neurotools.errors import FileError, SettingsError, need
+from neurotools.loaders import edf_header, eeg_checks, mat5
 from neurotools.loaders.limits import check_size
 from neurotools.loaders.mne_channels import Overrides
 from neurotools.loaders.mne_samples import mne_reading
+from neurotools.loaders.sniff import is_hdf5
+from neurotools.loaders.units import canonical
 
 # Warnings of MNE that this module deals with in its own way, or that say nothing about the data.
 HANDLED = ("annotation(s)", "naming conventions", "Inferring from the file size", "expanding outside")
@@ -46,8 +48,10 @@ class Opened:
 @contextlib.contextmanager
 def listening(opened_notes: list[str]) -> Iterator[list[bool]]:
     """Collect what a reader warns of; the list that is yielded says at the end if annotations were cut."""
+    mne_utils = need("mne.utils", extra="eeg")
     clipped = [False]
-    with warnings.catch_warnings(record=True) as said:
+    # MNE says everything twice: as a warning, and on the screen, where it is kept from.
+    with warnings.catch_warnings(record=True) as said, mne_utils.catch_logging():
         warnings.simplefilter("always")
         yield clipped
     for entry in said:
@@ -164,7 +168,7 @@ def _edf_units(
             factor = VOLTS[text] / MNE_SCALES.get(header.unit[i], 1.0)
             opened.scale.update({name: factor} if factor != 1.0 else {})
         else:
-            types[name], units[name] = "misc", text or "arbitrary"
+            types[name], units[name] = "misc", _unit_word(text)
             blank += [] if text else [name]
     opened.overrides = Overrides(types, units)
     if len(blank) == len(signals) and len(header.signals) == len(signals):
@@ -175,6 +179,15 @@ def _edf_units(
         )  # fmt: skip
     if blank:
         opened.notes.append(f"no unit in the header, so kept as misc: {', '.join(blank)}")
+
+
+def _unit_word(text: str) -> str:
+    """The canonical word for a unit that needs no scaling ("%" is percent); any other as the file has it."""
+    try:
+        word, power = canonical(text or "arbitrary")
+    except SettingsError:
+        return text
+    return text if power else word
 
 
 def _edf_time(header: edf_header.EdfHeader, raw: Any) -> np.ndarray | None:
@@ -219,11 +232,11 @@ def open_eeglab(path: Path, **_: Any) -> Opened:
     """Open EEGLAB ``.set`` with or without ``.fdt``, continuous or cut into epochs."""
     mne = need("mne", extra="eeg", to="read EEGLAB files")
     header = path if path.suffix == ".set" else eeg_checks.beside(path, path.stem + ".set", "the header file")
-    from neurotools.loaders.mat import check_elements
-    from neurotools.loaders.sniff import is_hdf5
-
     if not is_hdf5(header):
-        check_elements(header)
+        # What MNE calls to read it can bring down the process on flipped bytes; this walk refuses them.
+        with mne_reading(header, "the EEGLAB file"):
+            for variable in mat5.variables(header):
+                mat5.read_variable(header, variable)
     notes: list[str] = []
     with mne_reading(header, "the EEGLAB file"), listening(notes) as clipped:
         try:
