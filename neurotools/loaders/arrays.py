@@ -36,16 +36,20 @@ def npy_values(stream: Stream, n_stored: int, name: str, path: Path) -> np.ndarr
         raise no_objects(name, path)
     expected = array_bytes(shape, dtype.itemsize)
     check_size(expected, path, f"array {name!r}")
-    found = n_stored - stream.tell()
+    _check_bytes(n_stored - stream.tell(), shape, dtype, name, path)
+    flat = np.empty(math.prod(shape), dtype=dtype)
+    _fill(stream, memoryview(flat.view(np.uint8)))  # type: ignore[arg-type]
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _check_bytes(found: int, shape: tuple[int, ...], dtype: np.dtype, name: str, path: Path) -> None:
+    expected = array_bytes(shape, dtype.itemsize)
     if found < expected:
         raise FileError(
             f"array {name!r} is shorter than its header promises",
             code="NT-FILE-003", path=path, found=f"{found} bytes", expected=f"{expected} bytes for {shape}",
             fix="copy or download it again",
         )  # fmt: skip
-    flat = np.empty(math.prod(shape), dtype=dtype)
-    _fill(stream, memoryview(flat.view(np.uint8)))  # type: ignore[arg-type]
-    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
 def _fill(stream: Stream, memory: memoryview) -> None:
@@ -62,6 +66,8 @@ def npy_contents(path: Path) -> Contents:
     """Contents of an ``.npy`` file: one array, named after the file."""
     with reading(path, "the .npy file"), path.open("rb") as stream:
         shape, _, dtype = npy_header(stream)
+        if not dtype.hasobject:
+            _check_bytes(path.stat().st_size - stream.tell(), shape, dtype, path.stem, path)
 
     def read() -> np.ndarray:
         with reading(path, "the .npy file"), path.open("rb") as stream:

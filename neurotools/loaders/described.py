@@ -17,6 +17,7 @@ from neurotools.loaders.behaviour import choices_node
 from neurotools.loaders.clock import check_clocks, clock, lay_end_to_end
 from neurotools.loaders.disk import LAZY_BYTES, on_disk
 from neurotools.loaders.labelling import FOLDED, member_table, with_coords, with_labels
+from neurotools.loaders.limits import check_size
 from neurotools.loaders.opened import Opened
 from neurotools.loaders.units import canonical, scaled
 from neurotools.schema import MAIN_ARRAYS, SPACE_DIMS, check_counts, plain_attrs, recording_tree
@@ -112,6 +113,9 @@ def labelled_array(node: str, entry: Entry, opened: Opened) -> xr.DataArray:
     """Read one array and give it its axes, unit, labels and clock."""
     stack = tuple(entry.stack or ())
     shape = _shape(entry, opened)
+    for n in shape:
+        # Labels and times are made for every axis, also of an array that stays on disk.
+        check_size(8 * n, opened.path, f"one axis of {node!r}")
     dims = _dims(node, entry, shape, opened)
     data, dims, attrs = _in_order(node, entry, opened, dims, stack)
     variable = xr.Variable(dims, data)

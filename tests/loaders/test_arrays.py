@@ -1,11 +1,14 @@
 """Files of nameless arrays: nothing is guessed, and what the user says is carried out to the letter."""
 
+import struct
+
 import numpy as np
 import pytest
 import scipy.io
 
 import neurotools as nt
 from neurotools.errors import FileError, SchemaError, SettingsError
+from neurotools.loaders.mat import mat5_contents
 from neurotools.schema import spike_trains
 
 
@@ -421,6 +424,87 @@ def test_structs_and_cells_go_by_their_own_names(tmp_path):
     ]
     assert recording["spikes"]["unit"].values.tolist() == ["1", "2"]
     assert recording.attrs["not_read"] == "s.note"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_matlab_5_equals_scipy(tmp_path, rng, packed):
+    cells = np.empty((2, 2), dtype=object)
+    cells[0, 0], cells[1, 0], cells[0, 1], cells[1, 1] = (
+        rng.normal(size=(3, 1)),
+        "ab",
+        np.zeros((0, 1)),
+        np.empty((0, 0)),
+    )
+    records = np.zeros((1, 2), dtype=[("f", "O"), ("a_long_field", "O")])
+    records[0, 0], records[0, 1] = (np.arange(3), "x"), (np.array([[2.5]]), np.arange(4).reshape(2, 2))
+    content = {
+        **{f"{sign}int{n}": rng.integers(0, 99, size=(2, 3)).astype(f"{sign}int{n}")
+           for sign in ("", "u") for n in (8, 16, 32, 64)},
+        "single": rng.normal(size=(2, 3)).astype("float32"), "double": rng.normal(size=(2, 3)),
+        "cube": rng.normal(size=(2, 3, 4)), "flag": np.array([True, False]),
+        "z": rng.normal(size=(2, 2)) * (1 + 2j),
+        "one": 7.0, "words": np.array(["left", "up  "]), "greek": "µV", "none": np.zeros((0, 3)),
+        "cells": cells, "records": records, "a_name_of_more_than_thirty_letters": 1.0,
+    }  # fmt: skip
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, content, do_compression=packed, long_field_names=True)
+    ours, theirs = mat5_contents(path), scipy.io.loadmat(path)
+    for name in [*content][:-3]:
+        np.testing.assert_array_equal(ours.read(name), theirs[name], err_msg=name)
+        if name not in {"words", "greek"}:
+            assert ours.read(name).dtype == theirs[name].dtype, name
+            assert ours.arrays[name].shape == theirs[name].shape, name
+    nested = {name: ours.read(name) for name in ours.arrays if name.startswith(("cells", "records"))}
+    assert list(nested) == ["cells{1}", "cells{2}", "cells{3}", "records(1).f", "records(1).a_long_field",
+                            "records(2).f", "records(2).a_long_field"]  # fmt: skip
+    np.testing.assert_array_equal(nested["cells{1}"], theirs["cells"][0, 0])
+    np.testing.assert_array_equal(nested["cells{2}"], theirs["cells"][1, 0])
+    assert nested["cells{3}"].shape == (0, 1)
+    np.testing.assert_array_equal(nested["records(1).f"], theirs["records"][0, 0]["f"])
+    np.testing.assert_array_equal(nested["records(2).a_long_field"], theirs["records"][0, 1]["a_long_field"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["calcium_songbird_hvc/MackeviciusData.mat", "calcium_zebrafish_tectum/zf_20151104-f1.mat",
+     "spikes_m1_reaching/m1_stevenson_2011.mat", "fmri_hcp_aal2_timeseries/101309_rsfMRI_REST1_LR_tc.mat"],
+)  # fmt: skip
+def test_real_matlab_files_equal_scipy(shared, name):
+    path = shared(f"data/{name}")
+    ours, theirs = mat5_contents(path), scipy.io.loadmat(path)
+    for variable, values in theirs.items():
+        if variable.startswith("__"):
+            continue
+        if values.dtype == object:
+            for place, cell in enumerate(values.ravel(order="F")):
+                np.testing.assert_array_equal(ours.read(f"{variable}{{{place + 1}}}"), cell)
+        else:
+            np.testing.assert_array_equal(ours.read(variable), values)
+            assert ours.read(variable).dtype == values.dtype
+
+
+def test_matlab_of_the_other_byte_order(tmp_path):
+    def element(kind, data):
+        return struct.pack(">II", kind, len(data)) + data + b"\x00" * (-len(data) % 8)
+
+    values = np.arange(6.0).reshape(2, 3)
+    flags, dims = struct.pack(">II", 6, 0), struct.pack(">ii", 2, 3)
+    inner = (
+        element(6, flags) + element(5, dims) + element(1, b"x") + element(9, values.T.astype(">f8").tobytes())
+    )
+    (tmp_path / "x.mat").write_bytes(b"MATLAB 5.0".ljust(124) + b"\x01\x00MI" + element(14, inner))
+    np.testing.assert_array_equal(scipy.io.loadmat(tmp_path / "x.mat")["x"], values)
+    ours = mat5_contents(tmp_path / "x.mat").read("x")
+    np.testing.assert_array_equal(ours, values)
+    assert ours.dtype.isnative
+
+
+def test_two_matlab_variables_of_one_name(tmp_path):
+    scipy.io.savemat(tmp_path / "x.mat", {"a": np.zeros(3)})
+    content = (tmp_path / "x.mat").read_bytes()
+    (tmp_path / "x.mat").write_bytes(content + content[128:])
+    with pytest.raises(FileError, match="one name"):
+        mat5_contents(tmp_path / "x.mat")
 
 
 def _write_mat73(path, values):
