@@ -1,31 +1,70 @@
-"""How far a long computation is: loops say it, and whoever wants to know listens.
+"""How far a long computation is: it says so, and a pipeline's runner or a bar on the terminal shows it.
 
-Nothing is computed here and nothing depends on it. Without a listener a call costs less than a microsecond.
+Nothing is computed here and no result depends on it. Where nobody listens and no terminal is watched, a
+report costs less than a microsecond.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
-Listener = Callable[[str, int, int], None]
+Show = Callable[[float], None]
+Listener = Callable[[str, float], None]
+
+SHOW_AFTER_S = 2.0  # work that takes longer shows a bar on a terminal
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
-def tick(what: str, done: int, total: int) -> None:
-    """Say that ``done`` of at most ``total`` rounds of ``what`` ("sweeps") are over."""
+@contextlib.contextmanager
+def working(title: str) -> Iterator[Show]:
+    """Yield a function that is told the share of the work that is done, from 0 to 1.
+
+    Only the outermost of nested works is shown.
+    """
     listener = _listener.get()
-    if listener is not None:
-        listener(what, done, total)
+    with contextlib.ExitStack() as stack:
+        if listener is not None:
+            show: Show = lambda share: listener(title, share)  # noqa: E731
+        else:
+            show = stack.enter_context(_bar(title))
+        stack.enter_context(listening(lambda title, share: None))
+        yield show
 
 
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have ``listener(what, done, total)`` called for every tick inside the ``with`` block."""
+    """Have ``listener(title, share)`` told of the work inside the ``with`` block, in place of a bar."""
     token = _listener.set(listener)
     try:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Show]:
+    """A bar of our own, where someone watches a terminal and the work is not over at once."""
+    if not sys.stderr.isatty():
+        yield lambda share: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(title, total=1.0)
+    begun = time.monotonic()
+
+    def show(share: float) -> None:
+        bar.update(task, completed=share)
+        if not bar.live.is_started and time.monotonic() - begun > SHOW_AFTER_S:
+            bar.start()
+
+    try:
+        yield show
+    finally:
+        bar.stop()

@@ -160,7 +160,11 @@ class _HowFar(ProgressColumn):
 
     def render(self, task: Any) -> Text:
         """One line of text."""
-        said = [f"{task.completed:g} of {task.total:g}"] if task.total else []
+        said = []
+        if task.total:
+            said.append(
+                f"{task.completed:.0%}" if task.total == 1.0 else f"{task.completed:g} of {task.total:g}"
+            )
         said.append(_clock(task.elapsed or 0.0))
         if task.total and task.time_remaining is not None:
             said.append(f"{_clock(task.time_remaining)} left")
@@ -228,7 +232,7 @@ class Progress(Watcher):
         self.ear.close()
         self.bars.stop()
 
-    def tick(self, what: str, done: int, total: int) -> None:
+    def tick(self, title: str, share: float) -> None:
         """Move the bar of the step that is going on."""
         if not self.several and self.task is not None:
-            self.bars.update(self.task, completed=done, total=total)
+            self.bars.update(self.task, completed=share, total=1.0)

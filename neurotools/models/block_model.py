@@ -18,6 +18,7 @@ import xarray as xr
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import blockmodel
 from neurotools.numerics.blockmodel import LEVEL_STEP, MAX_UNITS, NEUTRAL, Evidence, Found
+from neurotools.progress import working
 from neurotools.provenance import stamp
 from neurotools.schema import Schema
 
@@ -94,7 +95,11 @@ class BlockModel:
             1,000 units.
         """
         motif = as_motif(motif)
-        fits = [self._fit_one(weights) for weights in each_graph(motif)]
+        fits = []
+        with working("communities") as show:
+            for weights in each_graph(motif):
+                fits.append(self._fit_one(weights))
+                show(len(fits) / motif.sizes.get("component", 1))
         return stamp(as_dataset(fits, motif), "block_model", self)
 
     def predict(self, fit: xr.Dataset, motif: xr.DataArray) -> xr.DataArray:

@@ -11,10 +11,7 @@ E92-A(3), for the updates.
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +22,12 @@ from neurotools.arrays import like, to_device, to_numpy
 from neurotools.errors import SchemaError, SettingsError, lookup
 from neurotools.numerics import affinity as kernels
 from neurotools.numerics import ntf, pairs, tensor, units
+from neurotools.progress import working
 from neurotools.provenance import stamp
 from neurotools.schema.affinity import AffinityParts, affinity_parts
 
 STORED_BYTES = 2 * 1024**3  # pairs are stored up to here, and made in blocks beyond it
 BATCH_BYTES = 512 * 1024**2  # of factors that are updated together
-SHOW_AFTER_S = 2.0  # a fit that takes longer shows its progress on a terminal
 DENSE_BYTES = 4 * 1024**3  # a prediction that takes more is refused
 DTYPES = {"float64": 8, "float32": 4}
 
@@ -196,7 +193,7 @@ def best_of(layout: ntf.Layout, settings: NTF) -> ntf.Solution:
     at_once = max(1, BATCH_BYTES // (entries * DTYPES[settings.dtype]))
     n = settings.n_restarts
     found = ntf.Solution([], [], [])
-    with progress(f"NTF, rank {settings.rank}") as show:
+    with working(f"NTF, rank {settings.rank}") as show:
         for first in range(0, n, at_once):
             seeds = [(settings.seed, k) for k in range(first, min(first + at_once, n))]
 
@@ -209,37 +206,6 @@ def best_of(layout: ntf.Layout, settings: NTF) -> ntf.Solution:
                 max_iter=settings.max_iter, tol=settings.tol, on_sweep=on_sweep,
             )  # fmt: skip
     return found
-
-
-@contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[float], None]]:
-    """Yield a function that shows the share of work that is done, where someone watches a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda share: None
-        return
-    from rich.console import Console
-    from rich.errors import LiveError
-    from rich.progress import Progress
-
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(title, total=1.0)
-    begun, state = time.monotonic(), "waiting"
-
-    def show(share: float) -> None:
-        nonlocal state
-        bar.update(task, completed=share)
-        if state == "waiting" and time.monotonic() - begun > SHOW_AFTER_S:
-            try:
-                bar.start()
-                state = "shown"
-            except LiveError:  # another bar is on the screen already
-                state = "refused"
-
-    try:
-        yield show
-    finally:
-        if state == "shown":
-            bar.stop()
 
 
 # ---- known motifs in new data -------------------------------------------------------------------------
