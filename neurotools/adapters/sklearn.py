@@ -8,11 +8,9 @@ model takes of it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -23,7 +21,6 @@ from neurotools.schema import continuous
 EXEMPT = {
     "check_methods_sample_order_invariance": "rows are moments in time: an affinity is made of slopes",
     "check_methods_subset_invariance": "rows are moments in time: the first of a batch has no slope",
-    "check_fit2d_1sample": "one moment has no slope; the error says that two samples are needed",
 }
 
 
@@ -46,10 +43,10 @@ class LabelledTransformer(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         model: Any,
-        prepare: Callable[[xr.DataArray], Any] | None = None,
-        rows: str = "time",
-        columns: str = "unit",
-        sfreq: float = 1.0,
+        prepare: Any = None,
+        rows: Any = "time",
+        columns: Any = "unit",
+        sfreq: Any = 1.0,
     ) -> None:
         self.model = model
         self.prepare = prepare
@@ -60,7 +57,7 @@ class LabelledTransformer(TransformerMixin, BaseEstimator):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; with ``deep`` also the settings of the model, as ``model__rank``."""
         params = super().get_params(deep=False)
-        if deep:
+        if deep and dataclasses.is_dataclass(self.model):
             for field in dataclasses.fields(self.model):
                 params[f"model__{field.name}"] = getattr(self.model, field.name)
         return params
@@ -93,7 +90,9 @@ class LabelledTransformer(TransformerMixin, BaseEstimator):
         return float(self.model.score(self.fit_, self._labelled(X, reset=False)))
 
     def _labelled(self, X: Any, reset: bool) -> Any:
-        X = validate_data(self, X, reset=reset, dtype="float64", ensure_min_samples=2)
+        X = validate_data(
+            self, X, reset=reset, dtype="float64", ensure_min_samples=2, ensure_min_features=2 if reset else 1
+        )
         data = continuous(X.T, dim=self.columns, sfreq=self.sfreq, units="1")
         if self.rows != "time":
             data = data.rename(time=self.rows)

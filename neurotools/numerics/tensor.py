@@ -157,8 +157,8 @@ def relative_error(
 
 # ---- the same components found twice ----------------------------------------------------------------
 def congruence(
-    left: Sequence[Float[Array, "*batch component entry"]],
-    right: Sequence[Float[Array, "*batch component entry"]],
+    left: Sequence[Float[Array, "*batch component _"]],
+    right: Sequence[Float[Array, "*batch component _"]],
 ) -> Float[Array, "*batch component component"]:
     """Cosine between every rank-one tensor of one model and every one of another: product over modes."""
     (scaled_left, _), (scaled_right, _) = normalise(left), normalise(right)

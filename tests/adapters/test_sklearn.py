@@ -1,6 +1,7 @@
 """Models behind scikit-learn's face: its own checks, a pipeline, a grid search."""
 
 from functools import partial
+from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -21,7 +22,11 @@ SMALL = LabelledTransformer(nt.NTF(rank=2, n_restarts=1, max_iter=5), prepare=PR
 
 @parametrize_with_checks([SMALL], expected_failed_checks=lambda estimator: EXEMPT)
 def test_scikit_learn_checks(estimator, check):
-    check(estimator)
+    try:
+        check(estimator)
+    except SkipTest as skipped:
+        # One check asks for scikit-learn's switch of array libraries, which the adapter does not use.
+        assert "SCIPY_ARRAY_API" in str(skipped)
 
 
 def test_every_exemption_is_a_check_that_exists_and_has_a_reason():
