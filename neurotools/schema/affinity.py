@@ -123,31 +123,51 @@ def _dense_parts(data: xr.DataArray) -> AffinityParts:
             fix="rename with data.rename(...), or pass traces to nt.differential_affinity",
         )
     what = "a dense affinity"
-    array = Schema(what, dims=("subject?", "time", dim, f"{dim}_to")).require(data)
+    several = "subject" in data.dims
+    schema = Schema(what, dims=("subject?", "time", dim, f"{dim}_to"), allow_nan=several)
+    array = schema.require(data)
     values = _with_subject(array).astype("float64", copy=False)
     n = values.shape[-1]
     if values.shape[-2] != n:
         raise SchemaError(f"{what} must be square", code="NT-DATA-005", found=dict(array.sizes))
-    off = values * ~np.eye(n, dtype=bool)
-    if (off < 0).any():
+    values, observed = _observed_pairs(values * np.where(np.eye(n, dtype=bool), 0.0, 1.0), what)
+    if (values < 0).any():
         raise SchemaError(
-            f"{what} must not be negative", code="NT-DATA-003",
-            found=f"{int((off < 0).sum())} negative values",
+            f"{what} must not be negative",
+            code="NT-DATA-003",
+            found=f"{int((values < 0).sum())} negative values",
             fix="rectify it, or choose a kernel that is not negative",
-        )  # fmt: skip
-    worst = float(np.abs(off - np.swapaxes(off, -1, -2)).max())
-    if worst > SYMMETRY_TOLERANCE * float(off.max() or 1.0):
+        )
+    worst = float(np.abs(values - np.swapaxes(values, -1, -2)).max())
+    if worst > SYMMETRY_TOLERANCE * float(values.max() or 1.0):
         raise SchemaError(
-            f"{what} must be symmetric", code="NT-DATA-005",
+            f"{what} must be symmetric",
+            code="NT-DATA-005",
             found=f"largest difference between {dim} and {dim}_to {worst:g}",
             fix="average it with its transpose if the direction does not matter",
-        )  # fmt: skip
+        )
     return AffinityParts(
         dim=dim,
-        several="subject" in array.dims,
-        observed=np.ones((values.shape[0], n), dtype=bool),
+        several=several,
+        observed=observed,
         coords=_kept(data, dim),
-        kernel="dense",
-        dense=off,
+        kernel=str(data.attrs.get("kernel", "dense")),
+        dense=values,
         edges=session_edges(array),
     )
+
+
+def _observed_pairs(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values with zeros where a subject lacks a unit (its rows are NaN), and which units it has."""
+    n = values.shape[-1]
+    missing = np.isnan(values)
+    observed = ~(missing | np.eye(n, dtype=bool)).all(axis=(1, 3))
+    lacking = ~(observed[:, :, None] & observed[:, None, :])[:, None] & ~np.eye(n, dtype=bool)
+    if (missing != lacking).any() or np.isinf(values).any():
+        raise SchemaError(
+            f"{what} has values that are not finite",
+            code="NT-DATA-003",
+            found=f"{int((~np.isfinite(values)).sum())} of {values.size}",
+            fix="a unit that a subject lacks is NaN at all times in its row and column; nothing else may be",
+        )
+    return np.where(missing, 0.0, values), observed
