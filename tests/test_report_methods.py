@@ -21,6 +21,8 @@ from neurotools.report.methods import methods
         ({"smooth_s": 0.25, "floor": 0.1}, "below 0.1 count as none"),
         ({"bin_width_s": 0.05}, "counted in bins of 0.05 s"),
         ({"band": (8.0, 12.0)}, "power between 8 and 12 Hz"),
+        ({"threshold": 0.4}, "lies above 0.4 of its largest value"),
+        ({"threshold": None}, "best (Otsu, 1979), one per motif"),
     ],
 )  # fmt: skip
 def test_methods_follow_the_settings(settings, said):
@@ -90,6 +92,17 @@ def test_every_reference_is_cited_and_every_citation_listed():
     assert cited <= listed
     assert listed <= cited | {("Bird", "2019")}
     assert all(doi.startswith("10.") for _, doi in written.references if doi)
+
+
+def test_a_recording_of_two_papers_lists_both_with_their_links():
+    fit, _, _ = cases.results()
+    cited = "First A (2000). One.\nJournal 1. doi:10.1000/a(1)b\n\nSecond B (2001). Two. Journal 2."
+    written = methods(fit, recording=cases.recording(citation=cited))
+    assert written.references[:2] == (
+        ("First A (2000). One. Journal 1.", "10.1000/a(1)b"),
+        ("Second B (2001). Two. Journal 2.", ""),
+    )
+    assert "Cite the first 2 references for the recording." in written.paragraphs[0]
 
 
 def test_methods_of_what_is_no_fit_are_an_error():

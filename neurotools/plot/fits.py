@@ -105,15 +105,8 @@ def plot_restart_similarity(fit: xr.Dataset, ax: Axes | Figure | None = None) ->
     return ax
 
 
-# Variables of a rank scan that are drawn, in this order: (name, what the legend says, colour number).
-SCANNED = (
-    ("heldout_error", "held-out data", 1),
-    ("test_error", "held-out data", 1),
-    ("train_error", "data fitted", 0),
-    ("error", "data fitted", 0),
-    ("relative_error", "data fitted", 0),
-)
-SIMILARITIES = ("restart_similarity", "similarity", "stability")
+# Variables of a rank scan that are errors: (name, what the legend says, colour number).
+SCANNED = (("heldout_error", "held-out data", 1), ("relative_error", "data fitted", 0))
 
 
 def plot_rank_scan(scan: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
@@ -122,9 +115,8 @@ def plot_rank_scan(scan: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
     Parameters
     ----------
     scan : xarray.Dataset
-        Result of ``nt.rank_scan``: errors along ``rank``, and along ``fold`` or ``restart`` where there are
-        several, which are drawn as dots around their mean; the similarity of restarts, where it was
-        computed, in a strip above.
+        Result of ``nt.rank_scan``: ``relative_error(rank)``, ``heldout_error(rank, fold)``, drawn as dots
+        around its mean, and ``restart_similarity(rank)``, in a strip above.
     ax : matplotlib.axes.Axes or matplotlib.figure.Figure, optional
         Where to draw; a new figure otherwise.
 
@@ -141,7 +133,7 @@ def plot_rank_scan(scan: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
             found=", ".join(map(str, scan.data_vars)),
         )
     rank = scan["rank"].to_numpy()
-    similar = next((scan[name] for name in SIMILARITIES if name in scan and "rank" in scan[name].dims), None)
+    similar = scan.get("restart_similarity")
     with style.context():
         ax = style.panel(ax, (5.4, 3.3 + (0.8 if similar is not None else 0)))
         for name, legend, number in curves:
@@ -169,13 +161,14 @@ def _curve(ax: Axes, array: xr.DataArray, rank: np.ndarray, legend: str, tint: s
 
 
 def _mark_selected(ax: Axes, scan: xr.Dataset) -> None:
-    chosen = scan.attrs.get("selected", scan.attrs.get("selected_rank", scan.attrs.get("best_rank")))
-    if chosen is None and "selected" in scan and scan["selected"].ndim == 0:
-        chosen = scan["selected"].item()
-    if chosen is not None:
-        ax.axvline(float(chosen), color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        ax.annotate(f"chosen: {int(chosen)}", (float(chosen), 1), (4, -2), xycoords=ax.get_xaxis_transform(),
-                    textcoords="offset points", va="top", fontsize=8, color=style.MUTED)  # fmt: skip
+    """Mark the rank that the scan chose; 0 means that none predicts held-out data."""
+    chosen = int(scan.attrs.get("selected_rank", -1))
+    if chosen > 0:
+        ax.axvline(chosen, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        ax.annotate(f"chosen: {chosen}", (chosen, 1), (4, -2), xycoords=ax.get_xaxis_transform(), va="top",
+                    textcoords="offset points", fontsize=8, color=style.MUTED)  # fmt: skip
+    elif chosen == 0:
+        ax.set_title("no rank predicts held-out data better than zero", fontsize=9, color=style.FLAG)
 
 
 def plot_description_length(communities: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:

@@ -163,7 +163,7 @@ def _draw_image(strip: Axes, array: xr.DataArray) -> None:
     other = next(str(dim) for dim in array.dims if dim != "time")
     image_over_time(strip, array.transpose(other, "time"))
     unit = array[other].attrs.get("units") if other in array.coords else None
-    label = f"{_name(array)}\n{style.with_unit(other, unit) if unit else other}"
+    label = f"{_name(array)}\n{style.with_unit(other, unit or 'bin')}"
     strip.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7.5)
     strip.tick_params(axis="y", labelsize=6.5)
     strip.locator_params(axis="y", nbins=3)

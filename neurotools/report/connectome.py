@@ -63,6 +63,7 @@ def connectome_report(
         HTML text.
     """
     facts = dict(provenance or {})
+    recording = summary.described(recording, facts)
     if figures is None:
         figures = connectome_figures(fit, communities, connectome, recording, rank_scan)
     results = summary.Results(recording, fit, communities, connectome)

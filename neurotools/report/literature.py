@@ -46,11 +46,16 @@ LITERATURE = {
         "decomposition into parts? Advances in Neural Information Processing Systems 16.",
         "",
     ),
+    "otsu": (
+        "Otsu, 1979",
+        "Otsu N (1979). A threshold selection method from gray-level histograms. IEEE Transactions on "
+        "Systems, Man, and Cybernetics 9(1), 62-66.",
+        "10.1109/TSMC.1979.4310076",
+    ),
     "holland": (
         "Holland et al., 1983",
-        "Holland PW, Laskey KB, Leinhardt S (1983). Stochastic blockmodels: first steps. Social "
-        "Networks 5(2), "
-        "109-137.",
+        "Holland PW, Laskey KB, Leinhardt S (1983). Stochastic blockmodels: first steps. Social Networks "
+        "5(2), 109-137.",
         "10.1016/0378-8733(83)90021-7",
     ),
     "karrer": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,20 +101,19 @@ def methods(
                           found=sorted(map(str, fit.attrs)))  # fmt: skip
     cite, told = Cited(), Told(fit, settings)
     unit = unit_word(fit)
-    own = recording_citation(recording)
+    own = own_references(recording)
     paragraphs = [
-        _data(fit, recording, told, own),
+        _data(fit, recording, told, len(own)),
         _affinity(told, unit, cite),
         _factorisation(fit, unit, cite),
     ]
     if communities is not None:
         paragraphs.append(_communities(communities, unit, cite))
     if connectome is not None:
-        paragraphs.append(_activity(connectome))
+        paragraphs.append(_activity(told, cite))
     paragraphs.append(_software(fit, versions))
-    references = [(own, "")] if own else []
-    references += [LITERATURE[key][1:] for key in cite.keys]
-    return Methods(tuple(p for p in paragraphs if p), tuple(references))
+    references = [*own, *(LITERATURE[key][1:] for key in cite.keys)]
+    return Methods(tuple(paragraphs), tuple(references))
 
 
 # ---- where the facts stand ----------------------------------------------------------------------------
@@ -153,13 +153,23 @@ def recording_citation(recording: xr.DataTree | xr.DataArray | None) -> str:
     return "" if recording is None else str(recording.attrs.get("citation", "")).strip()
 
 
+def own_references(recording: xr.DataTree | xr.DataArray | None) -> list[tuple[str, str]]:
+    """The recording's own citation as (text, DOI), one for each of its paragraphs."""
+    paragraphs = [" ".join(text.split()) for text in re.split(r"\n\s*\n", recording_citation(recording))]
+    found = []
+    for text in filter(None, paragraphs):
+        doi = re.search(r"\s*doi:\s*(10\.\S+?)\.?$", text, flags=re.IGNORECASE)
+        found.append((text[: doi.start()], doi[1]) if doi else (text, ""))
+    return found
+
+
 def single_recording(fit: xr.Dataset) -> bool:
     """Whether the third factor, over subjects, is missing."""
     return "subject_loading" not in fit or fit.sizes.get("subject", 1) < 2
 
 
 # ---- the paragraphs -------------------------------------------------------------------------------------
-def _data(fit: xr.Dataset, recording: xr.DataTree | xr.DataArray | None, told: Told, own: str) -> str:
+def _data(fit: xr.Dataset, recording: xr.DataTree | xr.DataArray | None, told: Told, own: int) -> str:
     unit, time = unit_word(fit), fit["time"].to_numpy()
     step = float(np.median(np.diff(time))) if time.size > 1 else float("nan")
     attrs = {} if recording is None else recording.attrs
@@ -174,7 +184,10 @@ def _data(fit: xr.Dataset, recording: xr.DataTree | xr.DataArray | None, told: T
     if told.get("band") is not None:
         low, high = told.get("band")
         text += f" The signal analysed is the power between {low:g} and {high:g} Hz."
-    return f"{text} The recording is described in: {own.rstrip('.')}." if own else text
+    if not own:
+        return text
+    which = "the first reference" if own == 1 else f"the first {own} references"
+    return f"{text} Cite {which} for the recording."
 
 
 def _affinity(told: Told, unit: str, cite: Cited) -> str:
@@ -273,12 +286,17 @@ def _communities(communities: xr.Dataset, unit: str, cite: Cited) -> str:
     return text + (f" (seed {chosen['seed']})." if "seed" in chosen else ".")
 
 
-def _activity(connectome: xr.Dataset) -> str:
-    threshold = connectome.attrs.get("threshold")
-    told = f" of {float(threshold):.4g}" if isinstance(threshold, (int, float)) else ""
+def _activity(told: Told, cite: Cited) -> str:
+    threshold = told.get("threshold")
+    if threshold is not None:
+        rule = f"lies above {float(threshold):.4g} of its largest value"
+    elif "threshold" in told:
+        rule = f"lies above a threshold that parts low from high loadings best {cite('otsu')}, one per motif"
+    else:
+        rule = "lies above a threshold, one per motif"
     return (
-        f"A motif counts as active while its time loading exceeds a threshold{told}; stretches of active "
-        "samples are the intervals listed."
+        f"A motif counts as active while its time loading {rule}; unbroken runs of active samples are the "
+        "intervals listed. No interval crosses the edge of a session or a pause in the clock."
     )
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from neurotools import samples
 from neurotools.errors import SchemaError
 from neurotools.plot.reading import components, strength
+from neurotools.plot.style import UNIT_WORDS
 from neurotools.report.methods import Told, model_settings, recording_citation, single_recording, unit_word
 from neurotools.schema import signal
 
@@ -74,6 +76,26 @@ class Results:
         label = label.sel(component=component) if "component" in label.dims else label
         label = label.isel(level=0) if "level" in label.dims else label
         return int(np.unique(label.to_numpy()[label.to_numpy() >= 0]).size)
+
+
+def described(
+    recording: xr.DataTree | xr.DataArray | None, facts: Mapping[str, Any]
+) -> xr.DataTree | xr.DataArray | None:
+    """A recording with the title, citation and licence of the bundled sample that it is, if it is one."""
+    known = samples.names()
+    name = next((str(facts[key]) for key in ("recording", "source") if str(facts.get(key)) in known), None)
+    if recording is None or name is None:
+        return recording
+    sample = samples.describe(name)
+    told = {
+        "title": sample.what,
+        "citation": sample.citation,
+        "licence": sample.licence,
+        "known": sample.known,
+    }
+    recording = recording.copy(deep=False)
+    recording.attrs = {**told, **recording.attrs}
+    return recording
 
 
 # ---- words ----------------------------------------------------------------------------------------------
@@ -152,7 +174,7 @@ def recording_facts(recording: xr.DataTree | xr.DataArray) -> dict[str, str]:
     attrs = recording.attrs
     found = {name: str(attrs[key]) for key, name in (
         ("title", "Title"), ("source", "Source"), ("format", "Format"), ("species", "Species"),
-        ("subject", "Subject"), ("licence", "Licence"), ("license", "Licence"),
+        ("subject", "Subject"), ("area", "Area"), ("licence", "Licence"), ("known", "What is known"),
     ) if attrs.get(key)}  # fmt: skip
     if recording_citation(recording):
         found["Cite"] = recording_citation(recording)
@@ -163,7 +185,8 @@ def recording_facts(recording: xr.DataTree | xr.DataArray) -> dict[str, str]:
     time = array["time"].to_numpy() if "time" in array.coords else np.empty(0)
     found["Analysed array"] = str(array.name or "signal")
     found["Shape"] = " x ".join(f"{size:,} {dim}" for dim, size in array.sizes.items())
-    found["Unit of values"] = str(array.attrs.get("units", "not stated"))
+    unit = str(array.attrs.get("units", "not stated"))
+    found["Unit of values"] = UNIT_WORDS.get(unit, unit)
     if time.size > 1:
         step = float(np.median(np.diff(time)))
         found["Clock"] = f"{1 / step:.6g} Hz from {time[0]:.4g} to {time[-1] + step:.6g} s"
@@ -233,8 +256,8 @@ def python_lines(results: Results, settings: Any, facts: Mapping[str, Any]) -> s
         chosen = _arguments(model_settings(results.communities))
         lines.append(f"communities = nt.BlockModel({chosen}).fit(nt.motif(fit))")
     if results.connectome is not None:
-        threshold = results.connectome.attrs.get("threshold")
-        given = f", threshold={threshold!r}" if isinstance(threshold, (int, float)) else ""
+        threshold = told.get("threshold")
+        given = "" if threshold is None else f", threshold={threshold!r}"
         lines.append(f"connectome = nt.dynamic_connectome(fit, communities{given})")
         lines.append("nt.plot.plot_communities_over_time(connectome, fit)")
     return "\n".join(lines)

@@ -37,15 +37,15 @@ def motif_table(results: Results) -> pd.DataFrame:
 def interval_table(connectome: xr.Dataset) -> pd.DataFrame:
     """One row per interval in which a motif is active."""
     start, stop = connectome["interval_start"].to_numpy(), connectome["interval_stop"].to_numpy()
-    return pd.DataFrame(
-        {
-            "interval": np.arange(start.size),
-            "motif": connectome["interval_component"].to_numpy(),
-            "start (s)": start,
-            "stop (s)": stop,
-            "duration (s)": stop - start,
-        }
-    )
+    columns = {
+        "start (s)": start,
+        "stop (s)": stop,
+        "duration (s)": stop - start,
+        "motif": connectome["interval_component"].to_numpy(),
+    }
+    if "interval_peak" in connectome:
+        columns["largest loading (a.u.)"] = connectome["interval_peak"].to_numpy()
+    return pd.DataFrame(columns).sort_values(["start (s)", "motif"], ignore_index=True)
 
 
 def community_table(results: Results) -> pd.DataFrame:

@@ -45,11 +45,11 @@ def test_rank_scan_draws_means_over_folds_and_the_choice(rng):
     scan = xr.Dataset(
         {
             "heldout_error": (("rank", "fold"), folds),
-            "error": ("rank", [0.8, 0.7, 0.6]),
+            "relative_error": ("rank", [0.8, 0.7, 0.6]),
             "restart_similarity": ("rank", [1.0, 0.9, 0.5]),
         },
         coords={"rank": rank},
-        attrs={"selected": 4},
+        attrs={"selected_rank": 4},
     )
     ax = plot_rank_scan(scan)
     held = next(line for line in ax.lines if line.get_label() == "held-out data")
@@ -57,11 +57,12 @@ def test_rank_scan_draws_means_over_folds_and_the_choice(rng):
     np.testing.assert_array_equal(ax.child_axes[0].lines[0].get_ydata(), [1.0, 0.9, 0.5])
     assert "chosen: 4" in [text.get_text() for text in ax.texts]
     assert ax.get_xlabel() == "rank (number of motifs)"
+    assert "no rank predicts" in plot_rank_scan(scan.assign_attrs(selected_rank=0)).get_title(loc="left")
 
 
 def test_rank_scan_without_what_it_needs_is_an_error():
     with pytest.raises(SchemaError, match="dimension 'rank'"):
-        plot_rank_scan(xr.Dataset({"error": ("k", [1.0])}))
+        plot_rank_scan(xr.Dataset({"relative_error": ("k", [1.0])}))
     with pytest.raises(SchemaError, match="one of the variables"):
         plot_rank_scan(xr.Dataset({"other": ("rank", [1.0])}))
 
