@@ -35,6 +35,12 @@ THROUGH_MNE = (
     "persyst", "neuralynx", "ctf", "kit", "curry", "bci2000", "nedf", "nicolet", "eximia", "artemis", "mef",
 )  # fmt: skip
 
+# Spikes, events and signals of recording systems, all read by one loader.
+THROUGH_NEO = (
+    "blackrock", "plexon", "neuralynx-spikes", "intan", "neuroexplorer", "spike2", "micromed", "axon",
+    "open-ephys", "open-ephys-binary", "spikeglx",
+)  # fmt: skip
+
 # Format as told by ``recognise`` -> reader(path, answers) -> recording.
 LOADERS = {
     "saved": "neurotools.loaders.saved:load_saved",
@@ -44,6 +50,7 @@ LOADERS = {
     "fmriprep-confounds": "neurotools.loaders.confounds:load_confounds",
     "nwb": "neurotools.loaders.nwb:load_nwb",
     "pynapple": "neurotools.loaders.pynapple_npz:load_pynapple",
+    "phy": "neurotools.loaders.phy:load_phy",
     "suite2p": "neurotools.loaders.calcium:load_suite2p",
     "worm": "neurotools.loaders.calcium:load_worm",
     "caiman": "neurotools.loaders.calcium:load_caiman",
@@ -59,6 +66,7 @@ LOADERS = {
     "bids": "neurotools.loaders.bids:load_bids",
     "eeg-table": "neurotools.loaders.eeg_tables:load_eeg_table",
     **{name: "neurotools.loaders.eeg:load_eeg" for name in THROUGH_MNE},
+    **{name: "neurotools.loaders.spikes:load_neo" for name in THROUGH_NEO},
 }
 
 PIPELINES = {

@@ -24,8 +24,10 @@ from neurotools.loaders import (
     nifti,
     nwb,
     openfmri,
+    phy,
     pynapple_npz,
     saved,
+    spikes,
     tables,
 )
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
@@ -42,6 +44,8 @@ MODULES = (
     confounds,
     nwb,
     pynapple_npz,
+    phy,
+    spikes,
     bids,
     eeg,
     eeg_tables,
