@@ -36,7 +36,8 @@ def plot_unit_loadings(fit: xr.Dataset, ax: Axes | Figure | None = None, *, sort
     values = (part / top.where(top > 0, 1.0)).to_numpy()
     order = np.lexsort((-values.max(axis=0), values.argmax(axis=0))) if sort else np.arange(values.shape[1])
     with style.context():
-        ax = style.panel(ax, (9.0, 0.34 * len(values) + 1.3))
+        longest = max(len(str(name)) for name in part[dim].to_numpy())
+        ax = style.panel(ax, (9.0, max(0.34 * len(values), 1.6) + 0.05 * longest + 1.1))
         image = ax.imshow(values[:, order], cmap=style.sequential(), vmin=0, vmax=1, aspect="auto")
         width, height = style.axes_size(ax)
         style.name_entries(ax, "y", part["component"].to_numpy(), height)
@@ -45,7 +46,7 @@ def plot_unit_loadings(fit: xr.Dataset, ax: Axes | Figure | None = None, *, sort
         ax.set_xlabel(f"{dim}, grouped by strongest motif" if sort else dim)
         ax.set_title("Who takes part in which motif")
         style.plain_spines(ax)
-        style.colour_bar(image, ax, "part in motif (share of its largest)")
+        style.colour_bar(image, ax, "part (share of largest)")
     return ax
 
 

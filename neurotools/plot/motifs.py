@@ -14,6 +14,7 @@ from neurotools.plot.style import Axes, Figure
 
 # Motifs are sparse with a long tail; above this quantile of their entries the colour no longer changes.
 TOP_QUANTILE = 0.995
+LONG_NAME = 6  # letters; longer names are written once, along the rows
 
 
 def plot_motif(
@@ -69,11 +70,12 @@ def plot_motif(
         style.plain_spines(ax, "left", "right", "top", "bottom")
         width, height = style.axes_size(ax)
         style.name_entries(ax, "y", units[order], min(width, height))
-        style.name_entries(ax, "x", units[order], min(width, height))
+        long = max(len(str(unit)) for unit in units) > LONG_NAME
+        style.name_entries(ax, "x", [] if long else units[order], min(width, height))
         if labels is not None:
             _frame_communities(ax, labels[order])
         ax.set_title(_title(fit, component), pad=7 if labels is None else 22)
-        ax.set_xlabel(dim)
+        ax.set_xlabel(f"{dim}, in the same order" if long else dim)
         ax.set_ylabel(dim if labels is None else f"{dim}, sorted by community")
         if show_bar:
             style.colour_bar(image, ax, "motif strength (a.u.)")
@@ -182,7 +184,7 @@ def plot_circuit(
         size = 6 + 70 * part / part.max(initial=1e-300)
         ax.scatter(place[:, 0], place[:, 1], s=size, c=[style.colour(int(label)) for label in labels[order]],
                    edgecolors="white", linewidths=0.6, zorder=3)  # fmt: skip
-        _ring(ax, angle, labels[order], units[order])
+        reach = _ring(ax, angle, labels[order], units[order])
         share = 100 * weight.sum() / total if total else 0.0
         ax.set_title(
             f"{_title(fit, component)}\n{left.size} strongest links, {share:.0f} % of all strength, "
@@ -191,7 +193,7 @@ def plot_circuit(
         )
         ax.set_aspect("equal")
         ax.set_axis_off()
-        ax.set(xlim=(-1.38, 1.38), ylim=(-1.38, 1.38))
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
     return ax
 
 
@@ -286,23 +288,21 @@ def _links(ax: Axes, place: np.ndarray, labels: np.ndarray, links: tuple[np.ndar
     )
 
 
-def _ring(ax: Axes, angle: np.ndarray, labels: np.ndarray, units: np.ndarray) -> None:
-    """An arc per community with its number; names of units where they are few enough to be read."""
-    few = len(units) <= 60
-    for a, unit in zip(angle, units, strict=True) if few else ():
+def _ring(ax: Axes, angle: np.ndarray, labels: np.ndarray, units: np.ndarray) -> float:
+    """An arc per community with its number, and names of units where few enough; returns how far out."""
+    names = [str(unit) for unit in units] if len(units) <= 60 else []
+    for a, name in zip(angle, names, strict=False):
         turn = np.rad2deg(a) % 360
         left = 90 < turn < 270
-        ax.text(1.07 * np.cos(a), 1.07 * np.sin(a), str(unit), fontsize=6, rotation_mode="anchor",
+        ax.text(1.24 * np.cos(a), 1.24 * np.sin(a), name, fontsize=6, rotation_mode="anchor",
                 rotation=turn - 180 if left else turn, ha="right" if left else "left",
                 va="center")  # fmt: skip
-    runs = blocks(labels)
-    longest = max((len(str(unit)) for unit in units), default=0) if few else 0
-    radius, half = min(1.1 + 0.045 * longest, 1.32), 0.9 * np.pi / max(len(labels), 1)
+    runs, half = blocks(labels), 0.9 * np.pi / max(len(labels), 1)
     for label, start, stop in runs if len(runs) > 1 else ():
-        sweep = np.linspace(angle[start] + half, angle[stop - 1] - half, 60)
-        ax.plot(radius * np.cos(sweep), radius * np.sin(sweep), color=style.colour(label), linewidth=4,
-                solid_capstyle="butt")  # fmt: skip
+        sweep, tint = np.linspace(angle[start] + half, angle[stop - 1] - half, 60), style.colour(label)
+        ax.plot(1.13 * np.cos(sweep), 1.13 * np.sin(sweep), color=tint, linewidth=4, solid_capstyle="butt")
         middle = float(sweep.mean())
-        ax.text((radius + 0.09) * np.cos(middle), (radius + 0.09) * np.sin(middle),
-                "–" if label < 0 else str(label), ha="center", va="center", fontsize=8.5,
-                fontweight="bold", color=style.INK)  # fmt: skip
+        ax.text(1.13 * np.cos(middle), 1.13 * np.sin(middle), "–" if label < 0 else str(label), ha="center",
+                va="center", fontsize=7.5, fontweight="bold", color=style.text_on(tint),
+                bbox={"boxstyle": "circle,pad=0.25", "facecolor": tint, "edgecolor": "white"})  # fmt: skip
+    return 1.29 + 0.043 * max(map(len, names), default=0)

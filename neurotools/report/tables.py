@@ -54,7 +54,7 @@ def community_table(results: Results) -> pd.DataFrame:
     unit, rows = unit_word(results.fit), []
     for name in components(results.fit):
         matrix = motif_matrix(results.fit, name)
-        units, row = matrix[unit].to_numpy(), matrix.to_numpy().sum(axis=1)
+        units, row = matrix[unit].to_numpy(), np.nan_to_num(matrix.to_numpy()).sum(axis=1)
         labels = labels_of(results.communities, name, units)
         total = row.sum() or 1.0
         for label in sorted(set(labels.tolist()), key=lambda k: -row[labels == k].mean()):
