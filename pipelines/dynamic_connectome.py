@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import xarray as xr
 
 import neurotools as nt
-from neurotools.errors import SettingsError
+from neurotools.errors import SettingsError, did_you_mean
 from neurotools.models.block_model import BlockModel
 from neurotools.models.ntf import NTF
 
@@ -37,6 +37,7 @@ GIVES = {
 
 
 Kernel = Literal["geomean", "product", "min", "ratio", "corr_window"]
+Normalise = Literal["max", "percentile99", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Settings:
     band_window_s: float = 1.0
     kernel: Kernel = "geomean"
     smooth_s: float | None = None
-    normalise: Literal["max", "percentile99", "none"] = "max"
+    normalise: Normalise = "max"
     floor: float = 0.0
     model: NTF = NTF(rank=8)
     communities: BlockModel = BlockModel()
@@ -131,7 +132,7 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
 def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataArray:
     """The array to analyse: the one that was named, the only one, counted spikes, or power in a band."""
     if settings.signal is not None:
-        traces = recording[settings.signal]
+        traces = named_array(recording, settings.signal)
     elif settings.bin_width_s is not None:
         traces = nt.bin_spikes(recording, width_s=settings.bin_width_s)
     elif "spikes" in recording.children and len(recording.children) == 1:
@@ -142,7 +143,21 @@ def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly)
         traces = nt.signal(recording)
     if settings.band is not None:
         traces = nt.band_power(traces, settings.band, window_s=settings.band_window_s)
-    return traces  # type: ignore[return-value]
+    return traces
+
+
+def named_array(recording: xr.DataTree, path: str) -> xr.DataArray:
+    """The array at a path of a recording (``"calcium/activity"``)."""
+    held = {
+        f"{node.path.strip('/')}/{name}": array
+        for node in recording.subtree
+        for name, array in node.data_vars.items()
+    }
+    if path not in held:
+        raise SettingsError(
+            f"the recording has no array {path!r}.{did_you_mean(path, held)}", expected=", ".join(held)
+        )
+    return held[path]
 
 
 def tables(result: xr.DataTree) -> dict[str, pd.DataFrame]:

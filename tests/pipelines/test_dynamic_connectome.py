@@ -1,0 +1,166 @@
+"""The main job end to end, on every kind of recording, as a pipeline and as a script."""
+
+from __future__ import annotations
+
+import typing
+
+import numpy as np
+import pandas as pd
+import pytest
+from neurotools.pipelines import dynamic_connectome
+from neurotools.pipelines.dynamic_connectome import Settings, analyse
+from neurotools.pipelines.runner import run
+
+import neurotools as nt
+from neurotools import schema
+from neurotools.errors import SchemaError, SettingsError
+from neurotools.numerics import affinity as maths
+
+SMALL = nt.NTF(rank=2, n_restarts=2, max_iter=50, seed=0)
+QUICK = ["rank=2", "n_restarts=2", "max_iter=50", "degree_corrected=false"]
+
+
+def two_groups(rng, n_time: int = 240) -> np.ndarray:
+    """Six rows: the first three follow one course, the others another."""
+    courses = np.cumsum(rng.normal(size=(2, n_time)), axis=1)
+    return courses[[0, 0, 0, 1, 1, 1]] + 0.1 * rng.normal(size=(6, n_time))
+
+
+def calcium(rng):
+    return {"calcium/activity": schema.continuous(two_groups(rng), dim="unit", sfreq=20.0, units="1")}
+
+
+def regions(rng):
+    names = ["a", "b", "c", "d", "e", "f"]
+    bold = schema.continuous(two_groups(rng), dim="region", labels=names, sfreq=0.5, units="arbitrary")
+    return {"fmri/bold": bold}
+
+
+def eeg(rng):
+    time = np.arange(3000) / 100
+    power = np.repeat(np.exp(0.3 * two_groups(rng, 30)), 100, axis=1)
+    values = power * np.sin(2 * np.pi * 10 * time) * 1e-6
+    names = [f"C{i}" for i in range(6)]
+    return {"eeg/signal": schema.continuous(values, dim="channel", labels=names, sfreq=100.0, units="V")}
+
+
+def spikes(rng):
+    rate = np.exp(two_groups(rng, 60) / 3 + 1)
+    trains = [np.sort(np.repeat(np.arange(60), rng.poisson(row)) + rng.uniform(size=1)) for row in rate]
+    table = schema.spike_table([np.unique(train) for train in trains], t_start=0.0, t_stop=61.0)
+    return {"spikes": table}
+
+
+@pytest.mark.parametrize(
+    ("make", "dim", "options"),
+    [
+        (calcium, "unit", {"smooth_s": 0.1}),
+        (regions, "region", {}),
+        (eeg, "channel", {"band": (8.0, 12.0)}),
+        (spikes, "unit", {"bin_width_s": 1.0}),
+    ],
+)
+def test_the_same_pipeline_works_on_every_kind_of_recording(rng, make, dim, options):
+    recording = schema.recording_tree(make(rng))
+    result = analyse(recording, Settings(model=SMALL, **options))
+    assert set(result.children) == {"fit", "communities", "connectome"}
+    assert result["fit/motif"].dims == ("component", dim, f"{dim}_to")
+    assert result["connectome/label"].dims == ("component", dim)
+    assert float(result["fit"].attrs["relative_error"]) < 0.9
+    tables = dynamic_connectome.tables(result)
+    assert set(tables["communities"]) >= {"component", dim, "label"}
+    assert len(tables["intervals"]) > 0
+
+
+def test_the_pipeline_says_what_the_script_says(tmp_path):
+    """The ten lines of a script and the command give one content, figures and page besides."""
+    outcome = run("dynamic-connectome", "songbird-hvc", tmp_path, overrides=["smooth_s=0.0666", *QUICK])
+    assert outcome.exit_status == 0, outcome.records[0].traceback
+    recording = nt.load("songbird-hvc")
+    affinity = nt.differential_affinity(recording["calcium/activity"], smooth_s=0.0666)
+    fit = SMALL.fit(affinity)
+    communities = nt.BlockModel(degree_corrected=False).fit(nt.motif(fit))
+    connectome = nt.dynamic_connectome(fit, communities)
+    result = nt.open_fit(tmp_path / "fit.nc")
+    for name, made in {"fit": fit, "communities": communities, "connectome": connectome}.items():
+        assert nt.content_hash(result[name].to_dataset()) == nt.content_hash(made), name
+    assert nt.model_of(result["fit"].to_dataset()) == SMALL
+    intervals = pd.read_csv(tmp_path / "tables" / "intervals.tsv", sep="\t")
+    assert len(intervals) == len(nt.connectome_table(connectome))
+    page = (tmp_path / "report.html").read_text()
+    assert "zebra finch" in page
+    assert "<script src" not in page
+    pictures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"motifs.png", "motifs.svg", "time_loadings.png", "communities_over_time.svg"} <= pictures
+    again = run("dynamic-connectome", "songbird-hvc", tmp_path, overrides=["smooth_s=0.0666", *QUICK])
+    assert again.records[0].status == "skipped"
+
+
+def test_several_recordings_are_compared_side_by_side(rng, tmp_path):
+    home = tmp_path / "in"
+    home.mkdir()
+    for name in ("anna", "berta"):
+        nt.save(schema.recording_tree(calcium(rng)), home / f"{name}.nc")
+    outcome = run("dynamic-connectome", home, tmp_path / "out", overrides=QUICK)
+    assert outcome.exit_status == 0
+    group = nt.open_fit(tmp_path / "out" / "group.nc")
+    assert list(group["recording"].to_numpy()) == ["anna", "berta"]
+    one = nt.open_fit(tmp_path / "out" / "anna" / "fit.nc")["fit"].attrs
+    assert float(group["relative_error"].sel(recording="anna")) == one["relative_error"]
+
+
+def test_several_subjects_in_one_recording_share_their_motifs(rng):
+    import xarray as xr
+
+    both = [regions(rng)["fmri/bold"] for _ in range(2)]
+    bold = xr.concat(both, dim=xr.DataArray(["s1", "s2"], dims="subject", name="subject"))
+    bold.attrs = both[0].attrs
+    result = analyse(schema.recording_tree({"fmri/bold": bold}), Settings(model=SMALL))
+    assert result["fit/subject_loading"].dims == ("component", "subject")
+
+
+def test_a_layout_without_motifs_gets_communities_too(rng):
+    settings = Settings(model=nt.NTF(rank=2, layout="symcp", n_restarts=2, max_iter=50))
+    result = analyse(schema.recording_tree(calcium(rng)), settings)
+    assert "unit_loading" in result["fit"].data_vars
+    assert result["connectome/label"].dims == ("component", "unit")
+
+
+def test_ranks_are_compared_when_asked_for(rng, tmp_path):
+    nt.save(schema.recording_tree(calcium(rng)), tmp_path / "a.nc")
+    out = tmp_path / "out"
+    outcome = run("dynamic-connectome", tmp_path / "a.nc", out, overrides=[*QUICK, "rank_scan=[1,2]"])
+    assert outcome.exit_status == 0, outcome.records[0].traceback
+    scan = nt.open_fit(out / "fit.nc")["rank_scan"].to_dataset()
+    assert list(scan["rank"].to_numpy()) == [1, 2]
+    assert (out / "figures" / "rank_scan.png").exists()
+
+
+def test_spikes_need_a_bin_width_and_say_so(rng):
+    recording = schema.recording_tree(spikes(rng))
+    with pytest.raises(SettingsError, match=r"(?s)width has to be said.*--set bin_width_s"):
+        analyse(recording, Settings(model=SMALL))
+
+
+def test_of_several_arrays_one_is_named(rng):
+    recording = schema.recording_tree({**calcium(rng), **regions(rng)})
+    with pytest.raises(SchemaError, match="several arrays"):
+        analyse(recording, Settings(model=SMALL))
+    result = analyse(recording, Settings(model=SMALL, signal="fmri/bold"))
+    assert "region" in result["fit"].dims
+    with pytest.raises(SettingsError, match=r"(?s)no array 'fmri/bolt'.*Did you mean 'fmri/bold'"):
+        analyse(recording, Settings(model=SMALL, signal="fmri/bolt"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"smooth_s": -1.0}, {"band": (12.0, 8.0)}, {"bin_width_s": 0.0}, {"threshold": 1.0}, {"rank_scan": ()}],
+)
+def test_impossible_settings_are_refused_before_any_work(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_the_kernels_that_may_be_set_are_those_there_are():
+    assert set(typing.get_args(dynamic_connectome.Kernel)) == set(maths.KERNELS)
+    assert set(typing.get_args(dynamic_connectome.Normalise)) == set(maths.NORMALISERS)
