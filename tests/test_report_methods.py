@@ -94,6 +94,12 @@ def test_every_reference_is_cited_and_every_citation_listed():
     assert all(doi.startswith("10.") for _, doi in written.references if doi)
 
 
+def test_software_is_what_computed_not_all_that_is_installed():
+    fit, _, _ = cases.results()
+    text = methods_text(fit, versions={"neurotools": "9.9", "numpy": "2.4.6", "torch": "2.13.0"})
+    assert "Software: neurotools 9.9 with numpy 2.4.6." in text
+
+
 def test_a_recording_of_two_papers_lists_both_with_their_links():
     fit, _, _ = cases.results()
     cited = "First A (2000). One.\nJournal 1. doi:10.1000/a(1)b\n\nSecond B (2001). Two. Journal 2."

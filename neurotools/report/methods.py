@@ -30,6 +30,7 @@ NORMALISERS = {
 }
 
 
+COMPUTES = ("numpy", "scipy", "numba", "xarray")  # what the numbers rest on; the rest is provenance
 LOSSES = {"l2": "least squares", "kl": "the Kullback-Leibler divergence"}
 
 
@@ -303,5 +304,5 @@ def _activity(told: Told, cite: Cited) -> str:
 def _software(fit: xr.Dataset, versions: Mapping[str, str] | None) -> str:
     found = dict(versions or {})
     own = found.pop("neurotools", fit.attrs.get("neurotools_version", "of unknown version"))
-    rest = ", ".join(f"{name} {version}" for name, version in found.items())
+    rest = ", ".join(f"{name} {found[name]}" for name in COMPUTES if name in found)
     return f"Software: neurotools {own}" + (f" with {rest}." if rest else ".")
