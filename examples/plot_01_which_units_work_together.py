@@ -35,7 +35,8 @@ print(affinity)
 # Some motifs follow one syllable, time after time.
 
 fit = nt.NTF(rank=8, n_restarts=5, seed=0).fit(affinity)
-connectome = nt.dynamic_connectome(fit, nt.BlockModel(seed=0).fit(fit["motif"]))
+communities = nt.BlockModel(seed=0).fit(fit["motif"])
+connectome = nt.dynamic_connectome(fit, communities)
 nt.plot.plot_time_loadings(fit, stimulus=recording["stimulus/spectrogram"], active=connectome)
 
 # %%
@@ -44,7 +45,6 @@ nt.plot.plot_time_loadings(fit, stimulus=recording["stimulus/spectrogram"], acti
 # A weighted block model groups neurons that a motif does not tell apart. It chooses the number of
 # communities by description length: a group is kept only if it pays for itself.
 
-communities = nt.BlockModel(seed=0).fit(fit["motif"])
 nt.plot.plot_motifs(fit, communities)
 
 # %%
