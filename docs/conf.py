@@ -38,7 +38,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"start": [], "validation": []}
+html_sidebars = {"**": [], "api/**": ["sidebar-nav-bs"]}
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
@@ -48,6 +48,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["gallery"],
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
+    "capture_repr": (),
     "backreferences_dir": "api/generated/backreferences",
     "doc_module": ("neurotools",),
     "download_all_examples": False,
