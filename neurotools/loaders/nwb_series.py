@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from neurotools.errors import SchemaError, SettingsError
-from neurotools.loaders.nwb_tables import Source, node_name
+from neurotools.loaders.nwb_tables import Source, columns, node_name
 from neurotools.loaders.units import canonical
 from neurotools.schema import time_axis
 
@@ -22,6 +22,7 @@ ROUTES = (
     ("EventsTable", "events"), ("Events", "events"), ("IndexSeries", "images"),
     ("TimeSeries", "series"),
 )  # fmt: skip
+EVENT_COLUMNS = {"timestamp", "duration", "annotation"}
 EVENT_HOLDERS = {"BehavioralEvents"}
 BEHAVIOUR_HOLDERS = {
     "Position", "CompassDirection", "EyeTracking", "PupilTracking", "BehavioralTimeSeries", "SpatialSeries",
@@ -91,7 +92,8 @@ def _is_code(series: Any, source: Source) -> bool:
     whole = np.dtype(data_type(series.data)).kind in "iu" and len(np.shape(series.data)) == 1
     if series.timestamps is None or not whole:
         return False
-    step = np.diff(source.values(series.timestamps))
+    stamps = source.values(series.timestamps)
+    step = np.diff(stamps[np.isfinite(stamps)])
     if step.size == 0:
         return True
     # Most steps of a clock are alike even where frames were lost; those between events are not.
@@ -277,15 +279,15 @@ def events(found: list[Leaf], source: Source, base: str = "events") -> dict[str,
     tables: dict[str, xr.Dataset] = {}
     moments: dict[str, np.ndarray] = {}
     for leaf in found:
-        onset, columns = _event_columns(leaf, source)
+        onset, values = _event_columns(leaf, source)
         _refuse_onsets(onset, leaf, source)
         host = next((name for name, times in moments.items() if np.array_equal(times, onset)), None)
         kept = onset >= -SENTINEL_S
         if host is not None and leaf.obj.name not in tables[host]:
-            tables[host][node_name(leaf.obj.name)] = ("event", columns["trial_type"][kept])
+            tables[host][node_name(leaf.obj.name)] = ("event", values["trial_type"][kept])
             continue
         name = base if base not in tables else f"{base}_{node_name(leaf.obj.name)}"
-        tables[name] = _event_table(onset, columns, kept).assign_attrs(nwb_path=leaf.path)
+        tables[name] = _event_table(onset, values, kept).assign_attrs(nwb_path=leaf.path)
         moments[name] = onset
     return tables
 
@@ -308,7 +310,8 @@ def _event_columns(leaf: Leaf, source: Source) -> tuple[np.ndarray, dict[str, np
         onset = source.values(obj["timestamp"].data).astype("float64")
         duration = source.values(obj["duration"].data) if "duration" in obj.colnames else np.zeros(onset.size)
         kind = source.values(obj["annotation"].data) if "annotation" in obj.colnames else None
-        return onset, {"duration": duration, "trial_type": _kinds(kind, obj.name, onset.size)}
+        own = {"duration": duration, "trial_type": _kinds(kind, obj.name, onset.size)}
+        return onset, {**columns(obj, leaf.path, source, EVENT_COLUMNS), **own}
     data = None if getattr(obj, "data", None) is None else source.values(obj.data)
     onset = _onsets(obj, 0 if data is None else len(data), source)
     if data is not None and data.shape != onset.shape:
@@ -319,10 +322,10 @@ def _event_columns(leaf: Leaf, source: Source) -> tuple[np.ndarray, dict[str, np
         )  # fmt: skip
     labels = getattr(obj, "labels", None)
     kind = data if labels is None or data is None else source.values(labels)[data.astype("int64")]
-    columns = {"duration": np.zeros(onset.size), "trial_type": _kinds(kind, obj.name, onset.size)}
+    found = {"duration": np.zeros(onset.size), "trial_type": _kinds(kind, obj.name, onset.size)}
     if data is not None and data.dtype.kind in "iuf":
-        columns["value"] = data
-    return onset, columns
+        found["value"] = data
+    return onset, found
 
 
 def _onsets(obj: Any, n: int, source: Source) -> np.ndarray:
@@ -348,12 +351,12 @@ def _kinds(values: Any, name: str, n: int) -> np.ndarray:
     return np.asarray(values).astype(str)
 
 
-def _event_table(onset: np.ndarray, columns: dict[str, np.ndarray], kept: np.ndarray) -> xr.Dataset:
+def _event_table(onset: np.ndarray, rows: dict[str, np.ndarray], kept: np.ndarray) -> xr.Dataset:
     attrs: dict[str, Any] = {"time_reference": "start of recording"}
     if not kept.all():
         attrs["n_excluded"] = int((~kept).sum())
         attrs["excluded_onset"] = " ".join(f"{t:.17g}" for t in onset[~kept])
-        attrs["excluded_value"] = " ".join(columns["trial_type"][~kept])
+        attrs["excluded_value"] = " ".join(rows["trial_type"][~kept])
     back = int((np.diff(onset[kept]) < 0).sum())
     if back:
         attrs["n_steps_back"] = back  # codes of two sources, written one after the other
@@ -362,7 +365,7 @@ def _event_table(onset: np.ndarray, columns: dict[str, np.ndarray], kept: np.nda
             "onset": ("event", onset[kept], {"units": "s"}),
             **{
                 name: ("event", values[kept], {"units": "s"} if name == "duration" else {})
-                for name, values in columns.items()
+                for name, values in rows.items()
             },
         },
         coords={"event": np.arange(int(kept.sum()))},

@@ -267,3 +267,10 @@ def test_a_cut_file_is_named(tmp_path):
         with pytest.raises(FileError) as caught:
             nt.load(tmp_path / "cut.npz")
         assert caught.value.path.endswith("cut.npz")
+
+
+@pytest.mark.parametrize("name", ["group", "frame", "intervals", "times"])
+def test_damaged_files_end_in_a_reading_or_a_named_error(name, tmp_path, damaged):
+    path = tmp_path / "saved.npz"
+    OBJECTS[name]().save(str(path))
+    damaged(path.read_bytes(), path, n=60, seed=len(name))
