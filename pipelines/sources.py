@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ BESIDE = {
 TABLES = {".txt", ".tsv", ".gz"}
 BIDS = "dataset_description.json"
 NOT_RAW = {"derivatives", "sourcedata", "code", "stimuli"}  # folders of a BIDS tree
+BIDS_DATA = ("_eeg", "_meg", "_ieeg", "_bold")
+# Formats of which a folder may hold several: its files are then recordings one by one.
+TREES = {"bids", "bids-fmri"}
+# A file that is read through another one of its name.
+COMPLETES = {".fdt": ".set", ".eeg": ".vhdr", ".vmrk": ".vhdr"}
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,7 @@ def find(source: str | Path | Sequence[str | Path], *, out: Path | None = None) 
             code="NT-FILE-001", fix="check the path; samples are " + ", ".join(samples.names()),
         )  # fmt: skip
     path = path.resolve()
-    whole = path.is_dir() and not (path / BIDS).exists() and _format(path) is not None
-    if path.is_file() or whole:
+    if path.is_file() or _is_recording(path):
         return Found((Source(_safe(path.name if path.is_dir() else _stem(path)), str(path)),), several=False)
     return _folder(path, None if out is None else out.resolve())
 
@@ -133,7 +138,7 @@ def _folders(root: Path, out: Path | None) -> Iterator[Path]:
     yield root
     for child in sorted(root.iterdir()):
         skipped = child.name.startswith(".") or ((root / BIDS).exists() and child.name in NOT_RAW)
-        if child.is_dir() and not skipped and _format(child) is None:
+        if child.is_dir() and not skipped and not _is_recording(child):
             yield from _folders(child, out)
 
 
@@ -142,13 +147,39 @@ def _in_one(folder: Path) -> tuple[list[Path], list[Path]]:
     entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     beside = BESIDE - TABLES if (folder / SETTINGS_FILE).is_file() else BESIDE
     may_be = [path for path in entries if path.is_dir() or _suffix(path) not in beside]
-    recordings = [path for path in may_be if _format(path) is not None]
+    if _bids_root(folder) is not None:
+        may_be = [path for path in may_be if _stem(path).endswith(BIDS_DATA)]
+    recordings = [path for path in may_be if _is_recording(path) and not _completes(path)]
     stems = {_stem(path) for path in recordings}
     rest = [path for path in entries if path.is_file() and path not in recordings]
     # A file with the suffix of data and content that no reader knows is a broken recording: it must fail
-    # in the open, unless it only completes another one (.fdt beside .set, .eeg beside .vhdr).
-    broken = [path for path in rest if _suffix(path) not in BESIDE and _stem(path) not in stems]
+    # in the open, unless it only completes another one.
+    broken = [
+        path for path in rest if path in may_be and _suffix(path) not in BESIDE and _stem(path) not in stems
+    ]
     return sorted(recordings + broken), [path for path in rest if path not in broken]
+
+
+def _completes(path: Path) -> bool:
+    main = path.with_suffix(COMPLETES.get(path.suffix, ""))
+    return path.suffix in COMPLETES and main.is_file() and _format(main) in {_format(path), *TREES}
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether a file or folder is one recording; a folder of a BIDS tree is one only without data files."""
+    found = _format(path)
+    if found is None or path.is_file():
+        return found is not None
+    several = found in TREES or (path / BIDS).exists()
+    return not (several and any(_stem(file).endswith(BIDS_DATA) for file in _data_files(path)))
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if _suffix(file) not in BESIDE)
+
+
+def _bids_root(path: Path) -> Path | None:
+    return next((up for up in (path, *path.parents) if (up / BIDS).is_file()), None)
 
 
 def _format(path: Path) -> str | None:
@@ -173,21 +204,17 @@ def _suffix(path: Path) -> str:
 
 def _named(paths: Sequence[Path], root: Path | None) -> tuple[Source, ...]:
     """Give every recording a name of its own: its stem, with as much of its path as tells it apart."""
-    stems = [_stem(path) for path in paths]
+    inside = [path.relative_to(root).parts if root else path.parts[-2:] for path in paths]
+    spellings = [
+        [_safe(_stem(path)) for path in paths],
+        [_safe("_".join([*parts[:-1], _stem(path)])) for path, parts in zip(paths, inside, strict=True)],
+        [_safe("_".join(parts)) for parts in inside],
+    ]
+    counts = [Counter(names) for names in spellings]
     named = []
-    taken: set[str] = set()
-    for path, stem in zip(paths, stems, strict=True):
-        name = stem
-        if stems.count(stem) > 1:
-            inside = path.relative_to(root) if root else Path(*path.parts[-2:])
-            name = "_".join([*inside.parts[:-1], stem])
-            name = name if name not in taken else "_".join(inside.parts)
-        name = _safe(name)
-        count = 2
-        while name in taken:
-            name, count = f"{_safe(stem)}-{count}", count + 1
-        taken.add(name)
-        named.append(Source(name, str(path)))
+    for i, path in enumerate(paths):
+        unique = [names[i] for names, count in zip(spellings, counts, strict=True) if count[names[i]] == 1]
+        named.append(Source(unique[0] if unique else f"{spellings[2][i]}-{i}", str(path)))
     return tuple(named)
 
 
@@ -207,12 +234,20 @@ def files_of(source: Source) -> list[Path]:
         return sorted(file for file in path.rglob("*") if file.is_file())
     stem = _stem(path)
     family = [file for file in path.parent.iterdir() if file.is_file() and _stem(file) == stem]
-    notes = path.parent / SETTINGS_FILE
-    return sorted({path, *family, *([notes] if notes.is_file() else []), *_bids_sidecars(path)})
+    return sorted({path, *family, *_described_by(path.parent), *_bids_sidecars(path)})
+
+
+def _described_by(folder: Path) -> list[Path]:
+    """The ``recording.yaml`` of a folder, and the files beside it that it names (labels, an atlas)."""
+    notes = folder / SETTINGS_FILE
+    if not notes.is_file():
+        return []
+    words = re.split(r"[\s\[\]{},:'\"]+", notes.read_text(encoding="utf-8", errors="replace"))
+    return [notes, *(folder / word for word in set(words) if word and (folder / word).is_file())]
 
 
 def _bids_sidecars(path: Path) -> list[Path]:
-    root = next((up for up in path.parents if (up / BIDS).is_file()), None)
+    root = _bids_root(path.parent)
     if root is None:
         return []
     folders = [up for up in path.parents if up == root or root in up.parents]

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
 from neurotools import progress
@@ -47,21 +45,26 @@ def heading(text: str) -> None:
 
 
 def rows(entries: Iterable[Sequence[Any]], header: Sequence[str] = (), indent: int = 2) -> None:
-    """Print a table without lines; the last column wraps."""
-    table = Table(
-        box=None, show_header=bool(header), header_style=QUIET, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    listed = list(entries)
-    width = len(listed[0]) if listed else 0
-    for i in range(width):
-        table.add_column(header[i] if header else "", overflow="fold", no_wrap=i < width - 1)
+    """Print a table without lines; on a terminal the last column wraps."""
+    listed = [[_text(cell) for cell in entry] for entry in entries]
+    if header:
+        listed.insert(0, [Text(name, QUIET) for name in header])
+    last = max((len(entry) for entry in listed), default=1) - 1
+    widths = [max(entry[i].cell_len for entry in listed) for i in range(last)]
+    left = indent + sum(widths) + 2 * last
+    room = max(out.width - left, 24) if out.is_terminal else 1 << 20
     for entry in listed:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in entry))
-    out.print(Padding(table, (0, 0, 0, indent), expand=False), soft_wrap=False)
+        start = Text(" " * indent)
+        for cell, width in zip(entry[:last], widths, strict=True):
+            start += cell + Text(" " * (width - cell.cell_len + 2))
+        for i, line in enumerate(entry[last].wrap(out, room) or [Text("")]):
+            shown = (start if i == 0 else Text(" " * left)) + line
+            shown.rstrip()
+            out.print(shown)
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
+def _text(value: Any) -> Text:
+    return value if isinstance(value, Text) else Text("" if value is None else str(value))
 
 
 # ---- errors -----------------------------------------------------------------------------------------------

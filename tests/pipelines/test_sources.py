@@ -39,6 +39,27 @@ def test_a_damaged_data_file_is_kept_so_that_it_fails_in_the_open(folder):
     assert "dead" in [entry.name for entry in find(folder).recordings]
 
 
+def test_files_that_complete_another_are_no_recordings_of_their_own(shared):
+    names = [entry.name for entry in find(shared("data/eeg_eeglab_sample")).recordings]
+    assert names == ["test_raw"]
+    zoo = [entry.name for entry in find(shared("data/eeg_format_zoo")).recordings]
+    assert zoo == ["test.bdf", "test.edf", "test.vhdr", "test_egi"]
+
+
+def test_a_bids_tree_gives_its_data_files_one_by_one(shared):
+    found = find(shared("data/eeg_bids_tiny"))
+    assert found.several
+    assert [entry.name for entry in found.recordings] == ["sub-01_ses-eeg_task-rest_eeg"]
+    assert found.recordings[0].path.endswith(".vhdr")
+    assert "eeg" in found.recordings[0].load().children
+
+
+def test_a_folder_that_is_one_recording_is_not_searched(shared):
+    found = find(shared("data/calcium_suite2p_mini"))
+    assert not found.several
+    assert len(found.recordings) == 1
+
+
 def test_results_inside_the_source_are_no_recordings(folder):
     out = folder / "results"
     (out / "anna").mkdir(parents=True)
@@ -92,6 +113,14 @@ def test_files_of_a_recording_are_its_family_and_what_describes_it(tmp_path):
         "task-rest_eeg.json", "sub-01_task-rest_eeg.set",
         "sub-01_task-rest_eeg.fdt", "sub-01_task-rest_events.tsv",
     }  # fmt: skip
+
+
+def test_files_that_recording_yaml_names_belong_to_the_recording(tmp_path):
+    (tmp_path / "recording.yaml").write_text("kind: fmri\narrays: {'fmri/bold': {labels: atlas.csv}}\n")
+    for name in ("bold.npy", "atlas.csv", "other.csv"):
+        (tmp_path / name).write_text(name)
+    names = {file.name for file in files_of(Source("a", str(tmp_path / "bold.npy")))}
+    assert names == {"bold.npy", "recording.yaml", "atlas.csv"}
 
 
 def test_an_unchanged_file_is_not_read_again(recording):
