@@ -76,28 +76,37 @@ def tree_of(
     events: pd.DataFrame | None = None, extra: dict[str, Any] | None = None,
 ) -> xr.DataTree:  # fmt: skip
     """Make the recording of an opened file; ``events`` replace its own, ``extra`` holds further nodes."""
-    notes = opened.notes
-    if opened.what == "epochs":
-        tree = epochs_tree(opened.data, kind=answers.kind, path=opened.path, **opened.attrs)
-    elif opened.what == "evoked":
-        tree = evoked_tree(opened.data, kind=answers.kind, path=opened.path, **opened.attrs)
-    else:
-        kind = answers.kind or kind or _named_kind(opened)
-        arrays = _arrays(opened, kind)
-        rows = _own_events(opened, notes) if events is None else events
-        nodes: dict[str, Any] = {**arrays, **(extra or {})}
-        nodes["events"] = table_of_events(rows, _duration(opened), opened.path, answers.allow_truncated)
-        if nodes["events"].attrs.get("n_outside"):
-            notes.append(f"{nodes['events'].attrs['n_outside']} events past the end were left out")
-        if electrodes is not None:
-            nodes["electrodes"] = electrodes.table()
-            notes += _place(nodes, electrodes)
-        tree = recording_tree(nodes, **tree_attrs(opened.data.info, arrays), **opened.attrs)
+    # A header with flipped bytes can give channels of no known type, which MNE notices only now.
+    with mne_reading(opened.path, "the recording"):
+        if opened.what == "epochs":
+            tree = epochs_tree(opened.data, kind=answers.kind, path=opened.path, **opened.attrs)
+        elif opened.what == "evoked":
+            tree = evoked_tree(opened.data, kind=answers.kind, path=opened.path, **opened.attrs)
+        else:
+            nodes = _nodes(opened, answers, answers.kind or kind or _named_kind(opened), events)
+            attrs = tree_attrs(opened.data.info, _signals(nodes))
+            if electrodes is not None:
+                nodes["electrodes"] = electrodes.table()
+                opened.notes += _place(nodes, electrodes)
+            tree = recording_tree({**nodes, **(extra or {})}, **attrs, **opened.attrs)
     if answers.labels is not None:
         tree = _relabel(tree, answers, opened.path)
-    if notes:
-        tree.attrs["reader_notes"] = "; ".join(notes)
+    if opened.notes:
+        tree.attrs["reader_notes"] = "; ".join(opened.notes)
     return tree
+
+
+def _nodes(opened: Opened, answers: Answers, kind: str | None, events: pd.DataFrame | None) -> dict[str, Any]:
+    nodes: dict[str, Any] = dict(_arrays(opened, kind))
+    rows = _own_events(opened) if events is None else events
+    table = table_of_events(rows, _duration(opened), opened.path, answers.allow_truncated)
+    if table.attrs.get("n_outside"):
+        opened.notes.append(f"{table.attrs['n_outside']} events past the end were left out")
+    return {**nodes, "events": table}
+
+
+def _signals(nodes: dict[str, Any]) -> dict[str, xr.DataArray]:
+    return {path: array for path, array in nodes.items() if isinstance(array, xr.DataArray)}
 
 
 def _arrays(opened: Opened, kind: str | None) -> dict[str, xr.DataArray]:
@@ -143,7 +152,7 @@ def _duration(opened: Opened) -> float:
     return int(opened.data.n_times) / rate
 
 
-def _own_events(opened: Opened, notes: list[str]) -> pd.DataFrame:
+def _own_events(opened: Opened) -> pd.DataFrame:
     """Annotations as the file has them (MNE trims those past the end), and codes of stimulus channels."""
     raw = opened.data
     stim = (
@@ -155,7 +164,7 @@ def _own_events(opened: Opened, notes: list[str]) -> pd.DataFrame:
     rows = events_of(raw, stim=stim, annotations=annotations)
     late = rows["onset"] + rows["duration"].fillna(0) > _duration(opened) + 1e-6
     if late.any():
-        notes.append(
+        opened.notes.append(
             f"{int(late.sum())} events last beyond the end of the recording; kept as the file has them"
         )
     return rows

@@ -6,6 +6,7 @@ from there, and the rest is asked for.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from neurotools.errors import FileError
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.mne_events import table_of_events
 from neurotools.loaders.sniff import head, is_text
-from neurotools.loaders.tables import columns_of, read_lines, split, tell_delimiter
+from neurotools.loaders.tables import Lines, columns_of, read_lines, split, tell_delimiter
 from neurotools.loaders.units import canonical, scaled
 from neurotools.schema import check_time, continuous, recording_tree, time_axis
 
@@ -36,6 +37,7 @@ CERTAIN = re.compile(r"((fp|af|ft|fc|tp|cp|po)(z|\d{1,2})|[fcpo]z)", re.IGNORECA
 MUSE = frozenset({"TP9", "AF7", "AF8", "TP10"})
 RATES_HZ = (20.0, 100_000.0)  # outside, stamps are not seconds or rows are not samples of EEG
 NOMINAL = 5e-4  # a clock this near to a whole number of Hz is that many Hz
+BLANK = ("", "n/a", "N/A", "nan", "NaN")
 JITTER_S = 0.05  # stamps are put on when packets arrive: this far from an even clock is no gap
 
 
@@ -69,21 +71,22 @@ def load_eeg_table(path: Path, answers: Answers) -> xr.DataTree:
     """
     lines = read_lines(path)
     names = lines.columns or []
-    columns = dict(zip(names, columns_of(lines, path), strict=True))
     stamps = next(name for name in names if STAMPS.fullmatch(name))
     markers = [name for name in names if MARKERS.fullmatch(name)]
+    columns = _columns(lines, markers, path)
     eeg = [name for name in names if ELECTRODE.fullmatch(name)]
     rest = [name for name in names if name not in {stamps, *markers, *eeg}]
     clock = read_clock(columns[stamps], stamps, path, answers)
-    unit = answers.units or ("uV" if set(eeg) >= MUSE else answers.need("units", path, names))
-    kind = answers.kind or "eeg"
+    muse = set(eeg) >= MUSE
+    unit = answers.units or ("uV" if muse else answers.need("units", path, names))
+    beside = [name for name in rest if columns[name].dtype.kind == "f"]
+    # The auxiliary electrode of a Muse is an EEG input; of other columns nothing is known.
+    other = unit if muse and all("AUX" in name.upper() for name in beside) else "arbitrary"
     nodes: dict[str, Any] = {}
-    for node, members in ((kind, eeg), ("misc", [n for n in rest if columns[n].dtype.kind == "f"])):
+    for node, members, units in ((answers.kind or "eeg", eeg, unit), ("misc", beside, other)):
         if members:
-            nodes[f"{node}/signal"] = _signal(
-                np.stack([columns[n] for n in members]), members, unit, clock, node
-            )
-            nodes[f"{node}/signal"].coords["timestamp"] = ("time", columns[stamps])
+            array = _signal({name: columns[name] for name in members}, units, clock, node)
+            nodes[f"{node}/signal"] = array.assign_coords(timestamp=("time", columns[stamps]))
     words = [name for name in rest if columns[name].dtype.kind != "f"]
     notes = [*clock.notes, *([f"columns of words left out: {', '.join(words)}"] if words else [])]
     rows = pd.concat([_marked(columns[name], name, clock.time) for name in markers] or [_no_marks()])
@@ -93,8 +96,26 @@ def load_eeg_table(path: Path, answers: Answers) -> xr.DataTree:
     return recording_tree(nodes, marker_columns=", ".join(markers), **clock.attrs, **said)
 
 
-def _signal(values: np.ndarray, names: list[str], unit: str, clock: Clock, kind: str) -> xr.DataArray:
+def _columns(lines: Lines, markers: list[str], path: Path) -> dict[str, np.ndarray]:
+    """Every column by name: markers as text, since words may stand between blanks, others as numbers."""
+    names = lines.columns or []
+    cells = [lines.cells(row) for row in lines.rows]
+    if {len(row) for row in cells} != {len(names)}:
+        columns_of(lines, path)  # says which row differs
+    table = dict(zip(names, map(np.array, zip(*cells, strict=True)), strict=True))
+    others = [name for name in names if name not in markers]
+    try:
+        numbers = {name: table[name].astype("float64") for name in others}
+    except ValueError:  # a missing cell, or words: the slow way knows the difference
+        rows = ["\t".join(row) for row in zip(*(table[name] for name in others), strict=True)]
+        slow = dataclasses.replace(lines, rows=rows, columns=others, delimiter="\t")
+        numbers = dict(zip(others, columns_of(slow, path), strict=True))
+    return {**numbers, **{name: table[name] for name in markers}}
+
+
+def _signal(columns: dict[str, np.ndarray], unit: str, clock: Clock, kind: str) -> xr.DataArray:
     target, power = canonical(unit)
+    names, values = list(columns), np.stack(list(columns.values()))
     time: dict[str, Any] = {"sfreq": clock.sfreq} if clock.sfreq else {"time": clock.time}
     return continuous(
         scaled(values, power), dim="channel", labels=names, units=target, **time,
@@ -178,12 +199,11 @@ def _in_seconds(stamps: np.ndarray, name: str, answers: Answers) -> tuple[np.nda
 # ---- markers ----------------------------------------------------------------------------------------
 def _marked(codes: np.ndarray, name: str, time: np.ndarray) -> pd.DataFrame:
     """Events where the column rises to a new code; zero, blank and n/a stand for no marker."""
-    if codes.dtype.kind == "f":
-        codes = np.nan_to_num(codes)
-        labels = np.array([f"{code:g}" for code in codes])
-        absent = codes == 0
-    else:
-        labels, absent = codes, np.isin(codes, ["", "0", "n/a", "nan"])
+    try:
+        values = np.where(np.isin(codes, BLANK), "0", codes).astype("float64")
+        labels, absent = np.array([f"{code:.10g}" for code in values]), ~(np.nan_to_num(values) != 0)
+    except ValueError:
+        labels, absent = codes, np.isin(codes, [*BLANK, "0"])
     begins = np.flatnonzero(~absent & np.concatenate([[True], labels[1:] != labels[:-1]]))
     return pd.DataFrame(
         {"onset": time[begins], "duration": 0.0, "trial_type": labels[begins], "source": name}

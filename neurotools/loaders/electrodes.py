@@ -67,6 +67,12 @@ def read_electrodes(path: Path, unit: str | None = None) -> Electrodes:
             expected="name, x, y, z (or name, R, A, S)",
         )  # fmt: skip
     cells = [lines.cells(row) for row in lines.rows]
+    for number, row in zip(lines.numbers, cells, strict=True):
+        if len(row) != len(columns):
+            raise FileError(
+                "the rows of the table differ in their number of cells", path=path, where=f"line {number}",
+                found=f"{len(row)} cells", expected=f"{len(columns)}",
+            )  # fmt: skip
     names = [row[columns.index("name")] for row in cells]
     xyz = np.array([[_coordinate(row[columns.index(a)], path) for a in axes] for row in cells])
     if len(set(names)) != len(names):

@@ -171,8 +171,8 @@ def test_events_beyond_the_data_are_listed(tmp_path):
 # ---- what MNE would change without a word -----------------------------------------------------------
 def test_signals_of_other_rates_are_not_resampled(tmp_path):
     path = tmp_path / "rates.edf"
-    stored = write_edf(path, [("Fz", "uV", 100), ("Cz", "uV", 100), ("EMG chin", "uV", 200), ("SpO2", "%", 1)],
-                       events=((3.0, "go"),), reserved="EDF+C")  # fmt: skip
+    signals = [("Fz", "uV", 100), ("Cz", "uV", 100), ("EMG chin", "uV", 200), ("SpO2", "%", 1)]
+    stored = write_edf(path, signals, events=((3.0, "go"),), reserved="EDF+C")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert mne.io.read_raw_edf(path).n_times == 2000  # everything at the highest rate
@@ -356,8 +356,15 @@ def test_missing_data_file(brainvision):
     assert "test.eeg" in caught.value.found
 
 
-@pytest.mark.parametrize(("key", "text"), [("NumberOfChannels", "0"), ("NumberOfChannels", "many"),
-                                           ("SamplingInterval", "0"), ("SamplingInterval", "inf")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("NumberOfChannels", "0"),
+        ("NumberOfChannels", "many"),
+        ("SamplingInterval", "0"),
+        ("SamplingInterval", "inf"),
+    ],
+)
 def test_impossible_brainvision_field_is_named(brainvision, key, text):
     lines = brainvision.read_text(encoding="utf-8").splitlines()
     lines = [f"{key}={text}" if line.startswith(key + "=") else line for line in lines]
