@@ -136,9 +136,11 @@ def hdf5_contents(path: Path) -> Contents:
 
     arrays: dict[str, Stored] = {}
 
-    def visit(name: str, node: Any) -> None:
+    def visit(name: str | bytes, node: Any) -> None:
+        # A name that is no UTF-8 comes as bytes.
+        label = name if isinstance(name, str) else name.decode("utf-8", "replace")
         if isinstance(node, h5py.Dataset):
-            arrays[name] = _stored_dataset(path, name, node)
+            arrays[label] = _stored_dataset(path, label, node)
 
     with reading(path, "the HDF5 file"), h5py.File(path, "r") as file:
         file.visititems(visit)

@@ -14,7 +14,7 @@ from neurotools.errors import FileError, SchemaError, SettingsError
 from neurotools.loaders import arrays, mat, tables
 from neurotools.loaders.answers import SETTINGS_FILE, check_keys
 from neurotools.loaders.contents import Contents
-from neurotools.loaders.sniff import head, is_text
+from neurotools.loaders.sniff import check_heaps, head, is_text
 from neurotools.loaders.units import converted
 
 REFERENCE = ("name", "file", "column", "units", "values", "first", "n", "dim")
@@ -29,6 +29,7 @@ READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Contents]], ...] =
 
 def open_contents(path: Path) -> Contents:
     """List the arrays of any file that holds nameless arrays; text counts as a table."""
+    check_heaps(path)
     for belongs, contents in READERS:
         if belongs(path):
             return contents(path)

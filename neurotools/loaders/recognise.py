@@ -31,7 +31,7 @@ from neurotools.loaders import (
     tables,
 )
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
-from neurotools.loaders.sniff import head, is_text, zip_names
+from neurotools.loaders.sniff import check_heaps, head, is_text, zip_names
 
 Predicate = Callable[[Path], bool]
 
@@ -112,6 +112,7 @@ def _refuse_nothing(path: Path) -> None:
             )  # fmt: skip
         else:
             path.open("rb").close()
+            check_heaps(path)
     except OSError as error:
         raise FileError(f"cannot be opened: {error.strerror or error}", path=path) from error
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import mmap
+import struct
 import zlib
 from pathlib import Path
+
+from neurotools.errors import FileError
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 # An HDF5 file may begin with a block of its writer's own (MATLAB's text); the signature then follows here.
@@ -84,3 +88,41 @@ def zip_names(path: Path) -> list[str]:
             return archive.namelist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
         return []
+
+
+HEAP = b"GCOL\x01\x00\x00\x00"
+HEAP_SEARCHED = (
+    1 << 28
+)  # bytes; larger files are taken at their word, since looking at all of them takes long
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse an HDF5 file that would keep the HDF5 library busy for ever."""
+    place = endless_heap(path) if is_hdf5(path) else None
+    if place is not None:
+        raise FileError(
+            "the HDF5 file is damaged: a store of texts has a piece of no length",
+            path=path, where=f"byte {place}", fix="copy or download it again",
+        )  # fmt: skip
+
+
+def endless_heap(path: Path) -> int | None:
+    """Byte of a store of texts in an HDF5 file that would keep the HDF5 library busy for ever; else None.
+
+    A free piece that states a length of 0 is never passed by that library, and a loop in C cannot be stopped.
+    """
+    size = path.stat().st_size
+    if size == 0 or size > HEAP_SEARCHED:
+        return None
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        at = content.find(HEAP)
+        while at >= 0:
+            (n_bytes,) = struct.unpack("<Q", content[at + 8 : at + 16].ljust(8, b"\0"))
+            piece, end = at + 16, min(at + n_bytes, size)
+            while piece + 16 <= end:
+                index, length = struct.unpack("<HxxxxxxQ", content[piece : piece + 16])
+                if index == 0 and length == 0:
+                    return piece
+                piece += length if index == 0 else 16 + length + -length % 8
+            at = content.find(HEAP, at + 1)
+    return None
