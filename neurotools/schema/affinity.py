@@ -100,7 +100,8 @@ def session_edges(array: xr.DataArray) -> tuple[int, ...]:
 
 
 def _with_subject(array: xr.DataArray) -> np.ndarray:
-    values = array.to_numpy()
+    # Products round alike only if the data lie alike, whatever order the dimensions came in.
+    values = np.ascontiguousarray(array.to_numpy())
     return values if "subject" in array.dims else values[None]
 
 
