@@ -165,9 +165,9 @@ def _spike_sums(
     reach = float(np.median(np.diff(time)))
     sums, unmatched = [], 0
     for train in spike_trains(spikes):
-        # The sample before is taken where both are equally near.
+        # The later sample is taken where both are equally near, as pynapple does.
         after = np.clip(np.searchsorted(time, train), 1, time.size - 1)
-        nearest = np.where(time[after] - train < train - time[after - 1], after, after - 1)
+        nearest = np.where(time[after] - train <= train - time[after - 1], after, after - 1)
         met = np.abs(time[nearest] - train) <= reach
         met &= (train >= time[0]) & (train <= time[-1])
         unmatched += int((~met).sum())
