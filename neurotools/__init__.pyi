@@ -27,6 +27,7 @@ from .schema import validate as validate
 from .signals.affinity import dense_affinity as dense_affinity
 from .signals.affinity import differential_affinity as differential_affinity
 from .loaders.confounds import with_confounds as with_confounds
+from .signals.calcium import dff as dff
 from .signals.cleaning import clean as clean
 from .signals.confounds import ConfoundStrategy as ConfoundStrategy
 from .signals.confounds import confounds as confounds
