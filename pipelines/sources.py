@@ -151,13 +151,15 @@ def _in_one(folder: Path) -> tuple[list[Path], list[Path]]:
         may_be = [path for path in may_be if _stem(path).endswith(BIDS_DATA)]
     recordings = [path for path in may_be if _is_recording(path) and not _completes(path)]
     stems = {_stem(path) for path in recordings}
-    rest = [path for path in entries if path.is_file() and path not in recordings]
+    taken = set(recordings)
+    rest = [path for path in entries if path not in taken and path.is_file()]
     # A file with the suffix of data and content that no reader knows is a broken recording: it must fail
     # in the open, unless it only completes another one.
-    broken = [
-        path for path in rest if path in may_be and _suffix(path) not in BESIDE and _stem(path) not in stems
-    ]
-    return sorted(recordings + broken), [path for path in rest if path not in broken]
+    offered = set(may_be)
+    broken = {
+        path for path in rest if path in offered and _suffix(path) not in BESIDE and _stem(path) not in stems
+    }
+    return sorted({*recordings, *broken}), [path for path in rest if path not in broken]
 
 
 def _completes(path: Path) -> bool:

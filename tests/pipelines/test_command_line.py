@@ -85,20 +85,20 @@ def test_the_shape_of_bids_apps_is_accepted(folder, tmp_path, words):
 
 
 def test_a_failure_among_several_gives_1_and_its_reason(folder, tmp_path):
-    done = command("run", TOY, folder, tmp_path / "out")
-    assert done.returncode == 1
+    done = call("run", TOY, folder, tmp_path / "out")
+    assert done.exit_code == 1
     assert "2 done, 1 failed" in done.stdout
     assert "berta" in done.stderr
     assert "the traces are too large for the toy" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "Traceback" in command("run", TOY, folder, tmp_path / "out", "--debug").stderr
+    assert "Traceback" in call("run", TOY, folder, tmp_path / "out", "--debug").stderr
 
 
 def test_settings_are_refused_with_2_before_any_work(recording, tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("scale: 2\nmodel:\n  seed: true\n  rank: '8'\n  rnak: 3\n")
-    done = command("run", TOY, recording, tmp_path / "out", "--settings", file)
-    assert done.returncode == 2
+    done = call("run", TOY, recording, tmp_path / "out", "--settings", file)
+    assert done.exit_code == 2
     assert "line 3: model.seed must be a whole number; got true" in done.stderr
     assert "line 4: model.rank must be a whole number; got the text '8'" in done.stderr
     assert "line 5: there is no setting 'model.rnak'. Did you mean 'model.rank'?" in done.stderr
@@ -106,13 +106,13 @@ def test_settings_are_refused_with_2_before_any_work(recording, tmp_path):
 
 
 def test_json_is_the_only_thing_on_the_standard_output(folder, recording, tmp_path):
-    several = command("run", TOY, folder, tmp_path / "several", "--json")
+    several = call("run", TOY, folder, tmp_path / "several", "--json")
     said = json.loads(several.stdout)
-    assert several.returncode == said["exit_status"] == 1
+    assert several.exit_code == said["exit_status"] == 1
     assert [entry["status"] for entry in said["recordings"]] == ["done", "failed", "done"]
     assert said["recordings"][1]["error"]["code"] == "NT-DATA-001"
-    wrong = command("run", TOY, recording, tmp_path / "out", "--set", "rnk=3", "--json")
-    assert wrong.returncode == 2
+    wrong = call("run", TOY, recording, tmp_path / "out", "--set", "rnk=3", "--json")
+    assert wrong.exit_code == 2
     assert json.loads(wrong.stdout)["fix"] is None
     assert "Did you mean" in json.loads(wrong.stdout)["problem"]
 
@@ -141,7 +141,7 @@ def test_a_folder_of_other_files_is_refused(recording, tmp_path):
 
 
 def test_info_says_shape_rate_duration_and_findings(recording):
-    text = command("info", recording).stdout
+    text = call("info", recording).stdout
     for said in ("calcium", "4 unit × 50 time", "10 Hz", "5.0 s", "the validator finds nothing wrong"):
         assert said in text
     facts = json.loads(call("info", recording, "--json").stdout)
