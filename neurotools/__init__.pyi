@@ -1,4 +1,5 @@
 # The one table of public names: lazy_loader reads it at run time, editors and type checkers at rest.
+from . import errors as errors
 from . import plot as plot
 from . import report as report
 from . import samples as samples
