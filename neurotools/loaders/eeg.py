@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from neurotools.errors import FileError, SettingsError, need
-from neurotools.loaders import eeg_open
+from neurotools.loaders import eeg_open, eeg_vendors
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.eeg_checks import egi_start
 from neurotools.loaders.eeg_open import Opened, through
@@ -323,16 +323,16 @@ OPENERS: dict[str, Callable[..., Opened]] = {
     "egi-mff": through("read_raw_egi", "EGI MFF"),
     "cnt": through("read_raw_cnt", "CNT"),
     "ant": through("read_raw_ant", "ANT"),
-    "nihon-kohden": through("read_raw_nihon", "Nihon Kohden"),
-    "persyst": through("read_raw_persyst", "Persyst"),
+    "nihon-kohden": eeg_vendors.open_nihon,
+    "persyst": eeg_vendors.open_persyst,
     "neuralynx": eeg_open.open_neuralynx,
     "ctf": through("read_raw_ctf", "CTF"),
     "kit": through("read_raw_kit", "KIT"),
     "curry": through("read_raw_curry", "Curry"),
-    "bci2000": through("read_raw_bci2k", "BCI2000"),
+    "bci2000": eeg_vendors.open_bci2000,
     "nedf": through("read_raw_nedf", "NEDF"),
-    "nicolet": through("read_raw_nicolet", "Nicolet"),
-    "eximia": through("read_raw_eximia", "eXimia"),
+    "nicolet": eeg_vendors.open_nicolet,
+    "eximia": eeg_vendors.open_eximia,
     "artemis": through("read_raw_artemis123", "Artemis123"),
     "mef": through("read_raw_mef", "MEF"),
 }

@@ -1,6 +1,6 @@
 """Open a file of any format that MNE reads, with the checks that belong to its format.
 
-One function per format that needs more than a call of MNE; the rest share ``_plain``. Each returns
+One function per format that needs more than a call of MNE; the rest share ``plain``. Each returns
 ``Opened``: the MNE object, and what else has to be known to make a recording of it.
 """
 
@@ -61,11 +61,12 @@ def listening(opened_notes: list[str]) -> Iterator[list[bool]]:
             opened_notes.append(text)
 
 
-def _plain(path: Path, reader: str, what: str, **options: Any) -> Opened:
+def plain(path: Path, reader: str, what: str, **options: Any) -> Opened:
+    """Open a file by one reader of MNE, without its samples, and collect what MNE warns of."""
     mne = need("mne", extra="eeg", to=f"read {what} files")
     notes: list[str] = []
     with mne_reading(path, f"the {what} file"), listening(notes) as clipped:
-        raw = getattr(mne.io, reader)(path, preload=False, verbose="WARNING", **options)
+        raw = getattr(mne.io, reader)(path, **{"preload": False, "verbose": "WARNING", **options})
     check_raw(path, raw)
     return Opened(path, raw, notes=notes, clipped=clipped[0])
 
@@ -140,7 +141,7 @@ def open_edf(path: Path, allow_truncated: bool = False, unit: str | None = None)
 def _edf_signals(path: Path, header: edf_header.EdfHeader, signals: list[int], alone: bool) -> Opened:
     reader = "read_raw_bdf" if header.sample_bytes == 3 else "read_raw_edf"
     if alone:
-        return _plain(path, reader, "EDF")
+        return plain(path, reader, "EDF")
     names = [header.label[i] for i in signals]
     elsewhere = [header.label[i] for i in header.signals if i not in signals]
     shared = sorted(set(names) & set(elsewhere))
@@ -148,7 +149,7 @@ def _edf_signals(path: Path, header: edf_header.EdfHeader, signals: list[int], a
         raise FileError(
             "signals of one name differ in their rate", code="NT-DATA-006", path=path, found=", ".join(shared)
         )
-    return _plain(path, reader, "EDF", include=names)
+    return plain(path, reader, "EDF", include=names)
 
 
 def _edf_units(
@@ -207,7 +208,7 @@ def open_brainvision(path: Path, **_: Any) -> Opened:
     if path.suffix.lower() not in {".vhdr", ".ahdr"}:
         header = eeg_checks.beside(path, path.stem + ".vhdr", "the header file")
     eeg_checks.check_brainvision(header)
-    opened = _plain(header, "read_raw_brainvision", "BrainVision")
+    opened = plain(header, "read_raw_brainvision", "BrainVision")
     # MNE scales microsiemens to siemens; what it does not know it leaves as it stands.
     stated = {"uS": "S", "µS": "S", "C": "degC", "°C": "degC"}
     units = {name: stated.get(unit, unit) for name, unit in _brainvision_units(header).items()
@@ -256,7 +257,7 @@ def open_fif(path: Path, **_: Any) -> Opened:
     mne = need("mne", extra="eeg", to="read FIF files")
     content = eeg_checks.fif_content(path)
     if "raw" in content:
-        return _plain(path, "read_raw_fif", "FIF")
+        return plain(path, "read_raw_fif", "FIF")
     notes: list[str] = []
     with mne_reading(path, "the FIF file"), listening(notes):
         if "epochs" in content:
@@ -272,15 +273,15 @@ def open_fif(path: Path, **_: Any) -> Opened:
 def open_egi(path: Path, **_: Any) -> Opened:
     """Open EGI simple binary."""
     eeg_checks.check_egi(path)
-    return _plain(path, "read_raw_egi", "EGI")
+    return plain(path, "read_raw_egi", "EGI")
 
 
 def open_neuralynx(path: Path, **_: Any) -> Opened:
     """Open the continuous channels (``.ncs``) of a Neuralynx folder, or a single one."""
     if path.is_dir():
-        return _plain(path, "read_raw_neuralynx", "Neuralynx")
+        return plain(path, "read_raw_neuralynx", "Neuralynx")
     others = [file.name for file in path.parent.iterdir() if file.name != path.name]
-    opened = _plain(path.parent, "read_raw_neuralynx", "Neuralynx", exclude_fname_patterns=others)
+    opened = plain(path.parent, "read_raw_neuralynx", "Neuralynx", exclude_fname_patterns=others)
     opened.path = path
     return opened
 
@@ -289,6 +290,6 @@ def through(reader: str, what: str) -> Callable[..., Opened]:
     """An opener that has nothing to add to one reader of MNE."""
 
     def opener(path: Path, **_: Any) -> Opened:
-        return _plain(path, reader, what)
+        return plain(path, reader, what)
 
     return opener
