@@ -53,7 +53,8 @@ class Answers:
         _check_labels_file(stored.get("labels"), path)
         merged = {**stored, **{k: v for k, v in given.items() if v is not None and v is not False}}
         if merged.get("dims") is not None:
-            merged["dims"] = tuple(merged["dims"])
+            dims = merged["dims"]
+            merged["dims"] = (dims,) if isinstance(dims, str) else tuple(map(str, dims))
         if merged.get("kind") is not None and merged["kind"] not in KINDS:
             raise unknown_kind(merged["kind"])
         if not isinstance(merged.get("arrays", {}), Mapping):

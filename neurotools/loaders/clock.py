@@ -150,8 +150,9 @@ def check_clocks(nodes: Mapping[str, Any], entries: Mapping[str, Entry], path: P
             continue
         time = array["time"].to_numpy()
         keys = [("node", name.partition("/")[0])]
-        if entry.t0 is None and "sfreq" in array.attrs:
-            keys.append(("rate", array.attrs["sfreq"]))
+        rate = array.attrs.get("sfreq") or 1 / array.attrs.get("bin_width", np.inf)
+        if entry.t0 is None and rate:
+            keys.append(("rate", f"{rate:.9g}"))
         for key in keys:
             other, n = seen.setdefault(key, (name, time.size))
             if n != time.size:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import mmap
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from neurotools.errors import FileError
 
@@ -114,15 +115,35 @@ def endless_heap(path: Path) -> int | None:
     size = path.stat().st_size
     if size == 0 or size > HEAP_SEARCHED:
         return None
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = content.find(HEAP)
-        while at >= 0:
-            (n_bytes,) = struct.unpack("<Q", content[at + 8 : at + 16].ljust(8, b"\0"))
-            piece, end = at + 16, min(at + n_bytes, size)
-            while piece + 16 <= end:
-                index, length = struct.unpack("<HxxxxxxQ", content[piece : piece + 16])
-                if index == 0 and length == 0:
-                    return piece
-                piece += length if index == 0 else 16 + length + -length % 8
-            at = content.find(HEAP, at + 1)
+    with path.open("rb") as stream:
+        for at in list(_places(stream, HEAP)):
+            stream.seek(at + 8)
+            (n_bytes,) = struct.unpack("<Q", stream.read(8).ljust(8, b"\0"))
+            stream.seek(at)
+            piece = _piece_without_length(stream.read(min(n_bytes, size - at)))
+            if piece is not None:
+                return at + piece
     return None
+
+
+def _piece_without_length(heap: bytes) -> int | None:
+    at = 16
+    while at + 16 <= len(heap):
+        index, length = struct.unpack_from("<HxxxxxxQ", heap, at)
+        if index == 0 and length == 0:
+            return at
+        at += length if index == 0 else 16 + length + -length % 8
+    return None
+
+
+def _places(stream: IO[bytes], words: bytes, block: int = 1 << 20) -> Iterator[int]:
+    """Bytes at which ``words`` stand in a stream, read block by block."""
+    start, kept = 0, b""
+    while new := stream.read(block):
+        content = kept + new
+        at = content.find(words)
+        while at >= 0:
+            yield start + at
+            at = content.find(words, at + 1)
+        kept = content[-len(words) + 1 :]
+        start += len(content) - len(kept)

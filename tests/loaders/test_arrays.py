@@ -1,6 +1,8 @@
 """Files of nameless arrays: nothing is guessed, and what the user says is carried out to the letter."""
 
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -374,6 +376,65 @@ def test_arrays_of_one_clock_must_agree_in_length(several):
     assert told.value.code == "NT-FILE-008"
     describe["stimulus/light"]["t0"] = 0.1
     assert nt.load(several, arrays=describe)["stimulus/light"].attrs["skipped_samples"] == 1
+
+
+def test_counts_and_behaviour_on_one_clock_must_agree_too(several):
+    describe = {
+        "counts/counts": {"name": "trace", "dims": ("unit", "time"), "bin_width": 0.1},
+        "behaviour/speed": {"name": "long", "dims": "time", "sfreq": 10},
+    }
+    with np.load(several) as content:
+        np.savez(several, long=np.zeros(6), **content)
+    with pytest.raises(FileError, match="2 samples longer"):
+        nt.load(several, arrays=describe)
+
+
+def test_one_axis_may_be_named_without_a_list(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(4.0))
+    signal = nt.load(tmp_path / "x.npy", kind="eeg", dims="time", sfreq=2, units="V", labels=["Cz"])[
+        "eeg/signal"
+    ]
+    assert signal.shape == (1, 4)
+
+
+PEAK = """
+import sys, numpy as np
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
+import neurotools as nt
+from neurotools.loaders import described
+import h5py, scipy.stats, xarray.core.indexing
+small = nt.load(sys.argv[2], kind="eeg", dims=("time", "channel"), sfreq=1000, units="uV")
+small["eeg/signal"].isel(time=slice(0, 10)).to_numpy()
+before = peak()
+signal = nt.load(sys.argv[1], kind="eeg", dims=("time", "channel"), sfreq=1000, units="uV")["eeg/signal"]
+chunk = 0
+for start in range(0, signal.sizes["time"], 20_000):
+    part = signal.isel(time=slice(start, start + 20_000))
+    chunk = max(chunk, part.nbytes)
+    float(part.to_numpy().sum())
+print(signal.nbytes / chunk, (peak() - before) / chunk)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npy"])
+def test_peak_memory_is_a_few_parts_and_not_the_whole(tmp_path, suffix):
+    import h5py
+
+    shape = (300_000, 64)  # 77 MB as stored, 154 MB in V
+    for name, n in (("large", shape[0]), ("small", 100)):
+        if suffix == ".npy":
+            np.save(tmp_path / f"{name}.npy", np.ones((n, 64), dtype="float32"))
+        else:
+            with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+                file.create_dataset("x", data=np.ones((n, 64), dtype="float32"))
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / f"large{suffix}"), str(tmp_path / f"small{suffix}")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    whole, peak = map(float, done.stdout.split())
+    assert whole == 15
+    assert peak < 4
 
 
 def test_arrays_in_any_order_of_axes_come_out_alike(tmp_path, rng):
