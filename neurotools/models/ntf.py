@@ -78,9 +78,7 @@ class NTF:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
         if not self.tol >= 0:
-            raise SettingsError(
-                "tol must not be negative", found=self.tol, fix="0 runs exactly max_iter sweeps"
-            )
+            raise SettingsError("tol must be at least 0", found=self.tol, fix="0 makes all max_iter sweeps")
 
     def fit(self, affinity: xr.Dataset | xr.DataArray) -> xr.Dataset:
         """Find motifs, their time courses and weights.
@@ -115,6 +113,7 @@ class NTF:
                 code="NT-DATA-010",
                 fix="look at the traces; a smaller floor or another smooth_s may help",
             )
+        warn_unseen(layout, parts, self)
         return stamp(as_dataset(best_of(layout, self), layout, parts, self), "ntf", self)
 
     def transform(self, fit: xr.Dataset, affinity: xr.Dataset | xr.DataArray) -> xr.DataArray:
@@ -175,8 +174,9 @@ def unit_layout(parts: AffinityParts, settings: NTF) -> ntf.Layout:
     """
     n_subjects, n_units = parts.observed.shape
     size = DTYPES[settings.dtype] * n_subjects * parts.n_time * n_units * (n_units - 1) // 2
-    if parts.kernel in units.RANK_TWO or (parts.kernel in units.SORTED and size > STORED_BYTES):
-        products = units.SHORT_FORMS[parts.kernel](drives_of(parts, settings))
+    short = units.RANK_TWO if size <= STORED_BYTES else units.SHORT_FORMS
+    if parts.dense is None and parts.kernel in short:
+        products = short[parts.kernel](drives_of(parts, settings))
     else:
         products = units.OfPairs(pairs_of(parts, settings))
     return ntf.UnitLayout(products, parts.observed, parts.n_time)
@@ -184,6 +184,19 @@ def unit_layout(parts: AffinityParts, settings: NTF) -> ntf.Layout:
 
 LAYOUTS: dict[str, Callable[[AffinityParts, NTF], ntf.Layout]] = {"pair": pair_layout, "symcp": unit_layout}
 LOSSES: dict[str, ntf.Sweep] = {"l2": ntf.sweep}
+
+
+def warn_unseen(layout: ntf.Layout, parts: AffinityParts, settings: NTF) -> None:
+    """Say how much of a motif no subject shows; it is zero in the fit."""
+    unseen = layout.n_space - int(to_numpy(layout.ever).sum())
+    if unseen:
+        what = f"pairs of {parts.dim}s were" if settings.layout == "pair" else f"{parts.dim}s were"
+        warnings.warn(
+            f"{unseen} {what} never observed{' together' if settings.layout == 'pair' else ''}, and are zero "
+            "in every motif",
+            NeurotoolsWarning,
+            stacklevel=3,
+        )
 
 
 # ---- fitting ------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ class Layout(Protocol):
     n_time: int
     norm2: float  # squared norm of what was observed
     sets: Array  # distinct sets of subjects in which entries of space were observed
+    ever: Array  # one for entries of space that some subject shows, else zero
 
     def improve(self, factors: Factors) -> Array:
         """Return a better ``space`` with subjects and time held fixed."""

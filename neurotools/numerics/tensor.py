@@ -125,17 +125,18 @@ def nonnegative_solve(
     product: Float[Array, "*batch component entry"],
     matrix: Float[Array, "*batch component component"],
     tol: float = 1e-12,
-    max_passes: int = 2000,
+    max_rounds: int = 500,
 ) -> Float[Array, "*batch component entry"]:
     """Non-negative least squares to convergence: smallest x' M x / 2 - x' p, x >= 0, for every entry.
 
-    Passes of the same updates, from zero, until none moves an entry by more than ``tol`` of the largest.
+    Rounds of ten passes of the same updates, from zero, until one moves no entry by more than ``tol`` of the
+    largest.
     """
     xp = namespace(product)
     x, coupling = xp.zeros_like(product), shared_gram(matrix)
-    for _ in range(max_passes):
+    for _ in range(max_rounds):
         before = x
-        x = nonnegative_update(x, product, coupling, 1)
+        x = nonnegative_update(x, product, coupling, n_passes=10)
         if float(xp.max(xp.abs(x - before))) <= tol * float(xp.max(x)):
             break
     return x

@@ -131,7 +131,7 @@ def _dense_parts(data: xr.DataArray) -> AffinityParts:
     n = values.shape[-1]
     if values.shape[-2] != n:
         raise SchemaError(f"{what} must be square", code="NT-DATA-005", found=dict(array.sizes))
-    values, observed = _observed_pairs(values * np.where(np.eye(n, dtype=bool), 0.0, 1.0), what)
+    values, observed = _observed_pairs(np.where(np.eye(n, dtype=bool), 0.0, values), what)
     if (values < 0).any():
         raise SchemaError(
             f"{what} must not be negative",
