@@ -6,29 +6,28 @@ and the bytes are held against the header first. Waveforms stay in the file.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from neurotools.errors import FileError, need
+from neurotools.loaders import neo_checks as checks
 from neurotools.loaders import neo_nodes
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.guard import reading
+from neurotools.loaders.neo_checks import is_neuralynx
 from neurotools.loaders.sniff import head, is_text
 from neurotools.schema import recording_tree
 
 # Pauses of more than this split a recording into segments, which become sessions.
 GAP_MS = 1.0
-NLX_HEADER = 16_384
-NLX_RECORDS = {".nse": 112, ".ntt": 304, ".nev": 184, ".ncs": 1044, ".nst": 176}
-NLX_START = b"######## Neuralynx"
 BLACKROCK = (b"NEURALEV", b"BREVENTS", b"NEURALSG", b"NEURALCD", b"BRSMPGRP")
-PLX_COUNTS = slice(256, 256 + 4 * 650)  # spikes per channel and unit, as the header counts them
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ class System:
     suffixes: tuple[str, ...] | None  # neo finds the files of a set by them; None for folders
     call: Callable[[Path], dict[str, Any]]
     check: Callable[[Path], None] = lambda path: None
-    count: Callable[[Path], int] = lambda path: (
-        0
-    )  # spikes in the file, where its bytes tell; held against neo
+    # What neo has found once the header was parsed, and spikes as the bytes of the file count them.
+    judge: Callable[[Any, Path], None] = lambda reader, path: None
+    count: Callable[[Path], int] = lambda path: 0
     limits: str = "none"  # "segment" or "file" asks for all of time: see neo_nodes.Opened.asked
     unit: str = ""  # of signals, where neo states none
 
@@ -68,95 +67,50 @@ def load_neo(path: Path, answers: Answers) -> xr.DataTree:
             f"the content is {name}, but the name lacks its suffix, by which the files of a set are found",
             code="NT-FILE-008", path=path, expected=" or ".join(system.suffixes), fix="rename the file",
         )  # fmt: skip
-    with reading(path, f"the {name} recording"), warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with reading(path, f"the {name} recording"), _listening() as said:
         if not answers.allow_truncated:
             system.check(path)
         reader = getattr(rawio, system.reader)(**system.call(path))
         reader.parse_header()
+        system.judge(reader, path)
         source = neo_nodes.opened(reader, path, answers, limits=system.limits, unit=system.unit)
         nodes: dict[str, xr.Dataset] = dict(neo_nodes.signals(source))
         for node, found in (("spikes", neo_nodes.spikes(source)), ("events", neo_nodes.events(source))):
             if found is not None:
                 nodes[node] = found
         if answers.array is None and not answers.allow_truncated:
-            _refuse_fewer(path, nodes, system.count(path))
+            checks.refuse_fewer(path, nodes, system.count(path))
     if not nodes:
         raise FileError(f"the {name} recording holds no data", code="NT-DATA-010", path=path)
-    notes = dict.fromkeys(" ".join(str(entry.message).split()) for entry in said)
-    return recording_tree(nodes, **({"reader_notes": "; ".join(notes)} if notes else {}))
+    return recording_tree(nodes, **({"reader_notes": "; ".join(dict.fromkeys(said))} if said else {}))
 
 
-# ---- checks -----------------------------------------------------------------------------------------
-def _refuse_rest(path: Path, start: int, size: int, what: str) -> None:
-    """Refuse a file whose bytes after the header are no whole number of records."""
-    found = path.stat().st_size
-    rest = (found - start) % size if size > 0 else 0
-    if found < start or rest:
-        raise FileError(
-            f"the {what} was cut short",
-            code="NT-FILE-003", path=path, where=f"after {max(0, (found - start) // max(size, 1))} records",
-            found=f"{found} bytes", expected=f"{start} bytes of header and whole records of {size} bytes",
-            fix="copy or download it again; allow_truncated=True reads the whole records",
-        )  # fmt: skip
+class _Notes(logging.Handler):
+    """Collects what is logged."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(" ".join(record.getMessage().split()))
 
 
-def _check_blackrock(path: Path) -> None:
-    for file in _event_files(path):
-        header, packet = (int(n) for n in np.frombuffer(head(file, 20)[12:20], "<u4"))
-        _refuse_rest(file, header, packet, "Blackrock event file")
-
-
-def _event_files(path: Path) -> list[Path]:
-    files = [file for file in path.parent.iterdir() if file.stem == path.stem and file.suffix == ".nev"]
-    return [
-        file for file in files if head(file, 8) in {b"NEURALEV", b"BREVENTS"} and file.stat().st_size > 20
-    ]
-
-
-def _check_neuralynx(path: Path) -> None:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    for file in files:
-        if file.suffix.lower() in NLX_RECORDS and head(file, 18) == NLX_START:
-            _refuse_rest(file, NLX_HEADER, NLX_RECORDS[file.suffix.lower()], "Neuralynx file")
-
-
-def _refuse_fewer(path: Path, nodes: dict[str, xr.Dataset], expected: int) -> None:
-    """Hold the spikes that neo returns against those that the file's own bytes count."""
-    found = nodes["spikes"].sizes["spike"] if "spikes" in nodes else 0
-    if found < expected:
-        raise FileError(
-            "the file counts more spikes than can be read from it",
-            code="NT-FILE-003", path=path, found=f"{found} spikes", expected=f"{expected}",
-            fix="copy or download it again; allow_truncated=True reads what there is",
-        )  # fmt: skip
-
-
-def _count_plexon(path: Path) -> int:
-    counts = np.frombuffer(head(path, PLX_COUNTS.stop)[PLX_COUNTS], "<i4")
-    return int(counts.sum()) if counts.size == 650 and (counts >= 0).all() else 0
-
-
-def _count_neuralynx(path: Path) -> int:
-    files = [file for file in (path.iterdir() if path.is_dir() else [path]) if _nlx(file)]
-    spikes = [file for file in files if file.suffix.lower() in {".nse", ".ntt"}]
-    return sum((f.stat().st_size - NLX_HEADER) // NLX_RECORDS[f.suffix.lower()] for f in spikes)
-
-
-def _count_blackrock(path: Path) -> int:
-    """Packets of spikes in the event files of the set, by their numbers."""
-    total = 0
-    for file in _event_files(path):
-        start = head(file, 20)
-        header, packet = (int(n) for n in np.frombuffer(start[12:20], "<u4"))
-        stamp = 8 if start[8] >= 3 else 4
-        record = np.dtype([("time", f"V{stamp}"), ("number", "<u2"), ("rest", f"V{packet - stamp - 2}")])
-        n = (file.stat().st_size - header) // packet
-        if n > 0:
-            number = np.memmap(file, dtype=record, mode="r", offset=header, shape=(n,))["number"]
-            last = 255 if start[8:10] in {b"\x02\x01", b"\x02\x02"} else 2048
-            total += int(((number >= 1) & (number <= last)).sum())
-    return total
+@contextlib.contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Collect what neo warns and logs within this block, in place of letting it reach the screen."""
+    said: list[str] = []
+    logger, handler = logging.getLogger("neo"), _Notes(said)
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            yield said
+        said += [" ".join(str(entry.message).split()) for entry in warned]
+    finally:
+        logger.propagate = before
+        logger.removeHandler(handler)
 
 
 # ---- recognising ------------------------------------------------------------------------------------
@@ -167,12 +121,8 @@ def _starts(*marks: bytes) -> Callable[[Path], bool]:
 def _is_neuralynx(path: Path) -> bool:
     """Spikes or events of Neuralynx, or a folder with its spikes; signals alone are read as EEG is."""
     if path.is_dir():
-        return any(p.suffix.lower() in {".nse", ".ntt", ".nst"} and _nlx(p) for p in path.iterdir())
-    return _nlx(path) and path.suffix.lower() != ".ncs"
-
-
-def _nlx(path: Path) -> bool:
-    return head(path, len(NLX_START)) == NLX_START
+        return any(p.suffix.lower() in {".nse", ".ntt", ".nst"} and is_neuralynx(p) for p in path.iterdir())
+    return is_neuralynx(path) and path.suffix.lower() != ".ncs"
 
 
 def _is_open_ephys(path: Path) -> bool:
@@ -214,23 +164,30 @@ SYSTEMS = {
     "blackrock": System(
         "BlackrockRawIO", (".nev", *(f".ns{n}" for n in range(1, 7))),
         lambda path: {**_named(path), "gap_tolerance_ms": GAP_MS},
-        check=_check_blackrock, count=_count_blackrock, limits="segment",
+        check=checks.check_blackrock, count=checks.count_blackrock, limits="segment",
     ),
     "plexon": System(
         "PlexonRawIO", None, lambda path: {**_named(path), "progress_bar": False},
-        count=_count_plexon, limits="file", unit="mV",  # its gains turn steps into "MaxMagnitudeMV"
+        count=checks.count_plexon, limits="file", unit="mV",  # its gains turn steps into "MaxMagnitudeMV"
     ),
     "neuralynx-spikes": System(
-        "NeuralynxRawIO", None, _neuralynx, check=_check_neuralynx, count=_count_neuralynx, limits="file"
+        "NeuralynxRawIO", None, _neuralynx,
+        check=checks.check_neuralynx, count=checks.count_neuralynx, limits="file",
     ),
     "intan": System("IntanRawIO", (".rhd", ".rhs"), _named),
-    "neuroexplorer": System("NeuroExplorerRawIO", None, _named),
+    "neuroexplorer": System("NeuroExplorerRawIO", None, _named, judge=checks.refuse_fragments),
     "spike2": System("Spike2RawIO", None, _named),
     "micromed": System("MicromedRawIO", None, _named),
     "axon": System("AxonRawIO", None, _named),
-    "open-ephys": System("OpenEphysRawIO", None, _in_folder),
-    "open-ephys-binary": System("OpenEphysBinaryRawIO", None, _in_folder),
-    "spikeglx": System("SpikeGLXRawIO", None, _in_folder),
+    "open-ephys": System(
+        "OpenEphysRawIO", None, _in_folder,
+        check=checks.check_open_ephys, count=checks.count_open_ephys, limits="segment",
+        judge=checks.refuse_filled_gaps,
+    ),
+    "open-ephys-binary": System(
+        "OpenEphysBinaryRawIO", None, _in_folder, check=checks.check_open_ephys_binary
+    ),
+    "spikeglx": System("SpikeGLXRawIO", None, _in_folder, check=checks.check_spikeglx),
 }  # fmt: skip
 
 FORMATS: dict[str, Callable[[Path], bool]] = {
