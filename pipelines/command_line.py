@@ -32,7 +32,9 @@ DEMO = ("dynamic-connectome", "songbird-hvc", ("smooth_s=0.06666666666666667", "
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-PipelineName = Annotated[str, typer.Argument(help="A name from 'neurotools list', or a Python file.")]
+PipelineName = Annotated[
+    str, typer.Argument(metavar="PIPELINE", help="A name from 'neurotools list', or a Python file.")
+]
 
 
 def main() -> None:
@@ -105,7 +107,7 @@ def list_(json: AsJson = False) -> None:
 
 @app.command()
 def info(
-    source: Annotated[str, typer.Argument(help="A file, a folder or a sample.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, a folder or a sample.")],
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -143,15 +145,26 @@ def describe(
 @app.command()
 def run(  # noqa: PLR0917  (each is an argument of the command line)
     pipeline: PipelineName,
-    source: Annotated[str, typer.Argument(help="A file, a folder, @list.txt or a sample.")],
-    out: Annotated[Path | None, typer.Argument(help="Output folder (or --out).")] = None,
-    level: Annotated[str | None, typer.Argument(help="participant or group; both by default.")] = None,
-    out_option: Annotated[Path | None, typer.Option("--out", help="Output folder (or OUT).")] = None,
-    settings: Annotated[Path | None, typer.Option(help="Settings file (YAML).")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: rank=6.")] = None,
-    workers: Annotated[int, typer.Option(help="Recordings at a time, in processes.")] = 1,
-    threads: Annotated[int | None, typer.Option(help="Threads of linear algebra per process.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Root of the seeds of all recordings.")] = None,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, a folder, @list.txt or a sample.")],
+    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Output folder (or --out).")] = None,
+    level: Annotated[
+        str | None, typer.Argument(metavar="LEVEL", help="participant or group; both by default.")
+    ] = None,
+    out_option: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Output folder (or OUT).")
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help="Settings file.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting: rank=6. May be repeated."),
+    ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Recordings at a time, in processes.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads of linear algebra per process.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", help="Root of the seeds of all recordings.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: AsJson = False,
     debug: Debug = False,
@@ -207,7 +220,9 @@ def _carry_out(plan: Any, *, dry_run: bool = False, json: bool = False, debug: b
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("neurotools-demo"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder.")] = Path(
+        "neurotools-demo"
+    ),
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -239,9 +254,9 @@ def report(
 
 @app.command()
 def convert(
-    name: Annotated[str, typer.Argument(help="What to convert; 'recording' for any readable recording.")],
-    file: Annotated[str, typer.Argument(help="A file, a folder or a sample.")],
-    out: Annotated[Path, typer.Argument(help="Ends in .zarr or .nc.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="'recording': any readable recording.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, a folder or a sample.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Ends in .zarr or .nc.")],
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
