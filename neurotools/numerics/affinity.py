@@ -5,8 +5,8 @@ max(-g, 0). Two units have an affinity when both rise or both fall; opposite mot
 laid out as (row, unit): a row is one moment of one subject. The affinities of a row, for pairs i < j, follow
 from the two drives, so the tensor itself need never be stored.
 
-Dyballa et al. (2024), ICLR, "Discovering dynamic functional networks", for the idea; the family of kernels is
-stated in ``KERNELS``.
+Dyballa et al. (2024), ICLR, "Learning dynamic representations of the functional connectome in neurobiological
+networks", for the idea; the family of kernels is stated in ``KERNELS``.
 """
 
 from __future__ import annotations

@@ -70,8 +70,9 @@ def differential_affinity(
 
     Notes
     -----
-    The idea is that of Dyballa et al. (2024), ICLR, "Discovering dynamic functional networks ..."; which
-    kernel the published work used is not confirmed, so it is a setting here.
+    The idea is that of Dyballa et al. (2024), ICLR, "Learning dynamic representations of the functional
+    connectome in neurobiological networks"; which kernel the published work used is not confirmed, so it is
+    a setting here.
     """
     _check_settings(kernel, smooth_s, normalise, floor)
     traces = TRACES.require(x)
