@@ -21,20 +21,14 @@ def everything() -> dict[str, dict[str, str]]:
         readers.setdefault(registry.LOADERS[name], []).append(name)
     return {
         "pipelines": {name: first_sentence(target) for name, target in registry.PIPELINES.items()},
-        "samples": {name: _about(name) for name in samples.names()},
+        "samples": {name: _about(samples.describe(name)) for name in samples.names()},
         "models": {name: first_sentence(target) for name, target in registry.MODELS.items()},
         "formats": {", ".join(names): first_sentence(target) for target, names in readers.items()},
     }
 
 
-def _about(name: str) -> str:
-    describe = getattr(samples, "describe", None)
-    if describe is None:
-        return ""
-    said = describe(name)
-    if isinstance(said, Mapping):
-        said = said.get("what") or said.get("about") or said.get("title") or ""
-    return str(said).strip().split("\n")[0]
+def _about(sample: samples.Sample) -> str:
+    return f"{sample.what} ({sample.licence})"
 
 
 def show(facts: Mapping[str, Any]) -> None:

@@ -47,7 +47,8 @@ class Source:
 
     def where(self) -> Path:
         """The file or folder on disk."""
-        return samples.path(self.path) if self.path in samples.names() else Path(self.path)
+        path = Path(self.path)  # absolute, unless it is the name of a sample
+        return path if path.is_absolute() else samples.path(self.path)
 
 
 @dataclass(frozen=True)
