@@ -12,20 +12,18 @@ from neurotools.schema import spike_trains
 TRAINS = {"sig001a": [100.0, 100.5, 103.25], "sig001b": [100.125, 109.5], "sig002a": []}
 
 
-def nex(
-    path, *, trains=TRAINS, events=(100.75, 106.5), intervals=((101.0, 102.0),), signal=None, fragments=1
-):
+def nex(path, *, trains=TRAINS, events=(100.75, 106.5), lever=((101.0, 102.0),), signal=None, pauses=0):
     """NeuroExplorer 104: units, events, intervals and a continuous variable, at 40 kHz ticks."""
     ticks = lambda values: np.round(np.asarray(values, dtype=float) * 40_000).astype("<i4").tobytes()  # noqa: E731
     entries = [(0, name, ticks(times), len(times), 0) for name, times in trains.items()]
     entries.append((1, "reward", ticks(events), len(events), 0))
-    starts, stops = zip(*intervals, strict=True)
+    starts, stops = zip(*lever, strict=True)
     entries.append((2, "lever", ticks(starts) + ticks(stops), len(starts), 0))
     if signal is not None:
-        firsts = [100.0 + i * 10 for i in range(fragments)]
-        index = np.arange(fragments, dtype="<i4") * (len(signal) // fragments)
+        firsts = [100.0 + i * 10 for i in range(pauses + 1)]
+        index = np.arange(pauses + 1, dtype="<i4") * (len(signal) // (pauses + 1))
         content = ticks(firsts) + index.tobytes() + signal.astype("<i2").tobytes()
-        entries.append((5, "FP01", content, fragments, len(signal)))
+        entries.append((5, "FP01", content, pauses + 1, len(signal)))
     at = 544 + 208 * len(entries)
     headers, body = b"", b""
     for kind, name, content, n, n_points in entries:
@@ -143,7 +141,7 @@ def test_neuroexplorer(tmp_path, rng):
 
 
 def test_a_signal_with_pauses_is_not_joined(tmp_path, rng):
-    path = nex(tmp_path / "day1.nex", signal=rng.integers(-500, 500, 300), fragments=2)
+    path = nex(tmp_path / "day1.nex", signal=rng.integers(-500, 500, 300), pauses=1)
     with pytest.raises(FileError, match="with pauses") as caught:
         nt.load(path)
     assert (caught.value.code, caught.value.where) == ("NT-DATA-004", "FP01")
