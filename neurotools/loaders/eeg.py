@@ -26,7 +26,7 @@ from neurotools.loaders.mne_channels import BRAIN, UNSTATED, channel_groups, pla
 from neurotools.loaders.mne_events import events_of, main_stim, table_of_events
 from neurotools.loaders.mne_samples import mne_reading
 from neurotools.loaders.sniff import head, is_hdf5, is_text, unzipped_head
-from neurotools.schema import recording_tree
+from neurotools.schema import plain_attrs, recording_tree
 
 # Words in a file's name that state what was recorded, where its header cannot.
 NAMED_KINDS = ("ecog", "seeg")
@@ -93,6 +93,7 @@ def tree_of(
         tree = _relabel(tree, answers, opened.path)
     if opened.notes:
         tree.attrs["reader_notes"] = "; ".join(opened.notes)
+    tree.attrs.update(plain_attrs(answers.attrs))
     return tree
 
 

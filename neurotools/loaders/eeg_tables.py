@@ -93,7 +93,8 @@ def load_eeg_table(path: Path, answers: Answers) -> xr.DataTree:
     length = float(clock.time[-1]) + (1 / clock.sfreq if clock.sfreq else 0.0)
     nodes["events"] = table_of_events(rows.sort_values("onset", kind="stable"), length, path, drop=False)
     said = {"reader_notes": "; ".join(notes)} if notes else {}
-    return recording_tree(nodes, marker_columns=", ".join(markers), **clock.attrs, **said)
+    attrs = {"marker_columns": ", ".join(markers), **clock.attrs, **said, **answers.attrs}
+    return recording_tree(nodes, **attrs)
 
 
 def _columns(lines: Lines, markers: list[str], path: Path) -> dict[str, np.ndarray]:

@@ -190,6 +190,11 @@ def to_mne(data: xr.DataTree | xr.DataArray) -> Any:
         channel, time)`` a list of ``EvokedArray``. All signals of a recording that share one clock go into
         one Raw, and its events become annotations.
 
+    Returns
+    -------
+    mne.io.RawArray, mne.EpochsArray or list of mne.EvokedArray
+        In memory, in SI units, with channel types, bad channels and positions.
+
     Raises
     ------
     SchemaError

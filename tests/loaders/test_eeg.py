@@ -185,6 +185,16 @@ def test_labels_rename_channels(shared):
         nt.load(path, labels=names[:5])
 
 
+def test_a_settings_file_beside_the_data(shared, tmp_path):
+    data = shared("data/ieeg_mne_sample/sample_ecog.edf").read_bytes()
+    (tmp_path / "night.edf").write_bytes(data)
+    (tmp_path / "recording.yaml").write_text("file: night.edf\nkind: ecog\nattrs: {subject: pt01}\n")
+    for source in (tmp_path, tmp_path / "night.edf"):
+        recording = nt.load(source)
+        assert recording["ecog/signal"].sizes["channel"] == 78
+        assert recording.attrs["subject"] == "pt01"
+
+
 @pytest.mark.parametrize("suffix", [".eeg", ".vmrk"])
 def test_any_file_of_a_brainvision_triple_leads_to_the_recording(shared, suffix):
     folder = shared("data/eeg_format_zoo")

@@ -293,10 +293,16 @@ def test_eeglab_cut_into_epochs(tmp_path):
 
 
 # ---- packages that MNE needs beside itself ----------------------------------------------------------
-@pytest.mark.skipif(importlib.util.find_spec("antio") is not None, reason="shared data absent: no ANT file")
 def test_a_reader_that_needs_one_more_package_says_which(tmp_path):
-    path = tmp_path / "a.cnt"
-    path.write_bytes(b"RIFF" + struct.pack("<I", 100) + b"CNT " + bytes(200))
-    with pytest.raises(MissingExtraError, match="antio") as caught:
-        nt.load(path)
-    assert caught.value.code == "NT-DEP-001"
+    """ANT and MFF need packages that MNE does not bring; without them the error names the package."""
+    ant = tmp_path / "a.cnt"
+    ant.write_bytes(b"RIFF" + struct.pack("<I", 100) + b"CNT " + bytes(200))
+    mff = tmp_path / "a.mff"
+    mff.mkdir()
+    (mff / "info.xml").write_text("<?xml version='1.0'?><fileInfo/>")
+    (mff / "signal1.bin").write_bytes(bytes(1000))
+    for path, package in ((ant, "antio"), (mff, "mffpy")):
+        present = importlib.util.find_spec(package) is not None
+        # With the package the stump of a file is refused for what it is.
+        with pytest.raises(FileError if present else MissingExtraError, match="" if present else package):
+            nt.load(path)
