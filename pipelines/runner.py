@@ -9,6 +9,9 @@ does not stop the others.
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -291,7 +294,8 @@ def _one_pool(
     environment["MPLBACKEND"] = "Agg"
     pool = ProcessPoolExecutor(max_workers=min(workers, len(jobs)), env=environment)
     try:
-        futures: dict[Future[Record], Job] = {pool.submit(act, job): job for job in jobs}
+        with _deaf_to_interrupts():
+            futures: dict[Future[Record], Job] = {pool.submit(act, job): job for job in jobs}
         for future in as_completed(futures):
             try:
                 yield futures[future], future.result()
@@ -300,6 +304,19 @@ def _one_pool(
     finally:
         # Also on Ctrl-C: a worker holds nothing that a rerun does not find again.
         pool.shutdown(wait=True, kill_workers=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C: this one hears it for all of them, and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _died(job: Job) -> Record:

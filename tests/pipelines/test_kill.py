@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from neurotools.pipelines import outputs
 from neurotools.pipelines.runner import run
 
@@ -61,27 +62,23 @@ def test_kill_and_run_again(recording, tmp_path, steps_done):
         assert not list(out.rglob("staging-*"))
 
 
-def test_an_interrupt_ends_with_130_and_resumes(recording, tmp_path, steps_done):
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_an_interrupt_ends_with_130_and_resumes(folder, tmp_path, steps_done, number, workers):
     code = "from neurotools.pipelines.command_line import main; main()"
-    words = [
-        sys.executable,
-        "-c",
-        code,
-        "run",
-        TOY,
-        str(recording),
-        str(tmp_path / "out"),
-        "--set",
-        "wait_s=1.5",
-    ]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ)
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "steps.log").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=30)
-        assert process.returncode == 130
-        assert "same command resumes" in said
-        assert not (tmp_path / "out" / "fit.nc").exists()
-        assert steps_done() == ["mean"]
+    options = ["--set", "wait_s=1.5", "--workers", str(workers)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "run", TOY, folder, tmp_path / "out", *options],
+        stderr=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "steps.log").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "same command resumes" in said
+    assert "Traceback" not in said
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".work"}
+    assert set(steps_done()) == {"mean"}
+    outcome = run(TOY, folder, tmp_path / "out", overrides=["wait_s=0"])
+    assert [record.status for record in outcome.records] == ["done", "failed", "done"]
