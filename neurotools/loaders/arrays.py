@@ -74,7 +74,7 @@ def npy_contents(path: Path) -> Contents:
             return npy_values(stream, path.stat().st_size, path.stem, path)
 
     part = None if dtype.kind not in "iuf" else functools.partial(_npy_part, path)
-    return Contents(path, {path.stem: Stored(shape, _type_name(dtype), read, part)})
+    return Contents(path, {path.stem: Stored(shape, _type_name(dtype), read, part, dtype)})
 
 
 def _npy_part(path: Path, key: tuple[Any, ...]) -> np.ndarray:
@@ -153,7 +153,7 @@ def _stored_dataset(path: Path, name: str, dataset: Any) -> Stored:
     if dataset.dtype.kind in "iuf" and dataset.shape is not None:
         part = functools.partial(dataset_part, path, name)
     shape, kind = tuple(dataset.shape or ()), "text" if text else str(dataset.dtype)
-    return Stored(shape, kind, functools.partial(_read_dataset, path, name), part)
+    return Stored(shape, kind, functools.partial(_read_dataset, path, name), part, dataset.dtype)
 
 
 def dataset_part(path: Path, name: str, key: tuple[Any, ...]) -> np.ndarray:

@@ -16,7 +16,7 @@ from neurotools.loaders.arrays import hdf5_contents, npy_contents, npz_contents
 from neurotools.loaders.contents import Contents
 from neurotools.loaders.disk import LAZY_BYTES, on_disk
 from neurotools.loaders.guard import reading
-from neurotools.loaders.limits import check_size
+from neurotools.loaders.limits import array_bytes, check_size
 from neurotools.loaders.sniff import hdf5_root
 from neurotools.schema import continuous, events_table, recording_tree
 
@@ -101,10 +101,11 @@ def _suite2p_plane(plane: Path, answers: Answers) -> dict[str, Any]:
         stored = contents.arrays[name]
         if len(stored.shape) != 2:
             raise SchemaError(f"{file.name} is not (unit, time)", path=file, found=f"shape {stored.shape}")
-        dtype = np.dtype(stored.dtype) if stored.part is not None else None
-        large = dtype is not None and np.prod(stored.shape, dtype=float) * dtype.itemsize > LAZY_BYTES
-        lazy = large and stored.part is not None
-        traces[name] = on_disk(stored.part, stored.shape, dtype, file) if lazy else contents.read(name)  # type: ignore[arg-type]
+        part, dtype = stored.part, stored.part_dtype
+        if part is not None and dtype is not None and array_bytes(stored.shape, dtype.itemsize) > LAZY_BYTES:
+            traces[name] = on_disk(part, stored.shape, dtype, file)
+        else:
+            traces[name] = contents.read(name)
     shapes = {name: values.shape for name, values in traces.items()}
     if len(set(shapes.values())) > 1:
         raise FileError("the traces of suite2p differ in shape", code="NT-FILE-008", path=plane, found=shapes)

@@ -16,13 +16,15 @@ from neurotools.errors import FileError, did_you_mean
 class Stored:
     """One array of a file: what it claims to be, and how to read it, whole or (where that can be) in part.
 
-    ``part`` takes one whole number or forward slice per axis.
+    ``dtype`` is the type as the file calls it, for people. ``part`` takes one whole number or forward slice
+    per axis and gives values of ``part_dtype``.
     """
 
     shape: tuple[int, ...]
     dtype: str
     read: Callable[[], np.ndarray]
     part: Callable[[tuple[Any, ...]], np.ndarray] | None = None
+    part_dtype: np.dtype | None = None
 
 
 @dataclass(frozen=True)

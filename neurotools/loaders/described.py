@@ -260,7 +260,7 @@ def _left_on_disk(node: str, entry: Entry, opened: Opened, axes: list[int], powe
     stored = contents.arrays.get(name)
     if stored is None or stored.part is None:
         return None
-    dtype = np.dtype("float64") if power else np.dtype(stored.dtype if stored.dtype != "double" else "f8")
+    dtype = np.dtype("float64") if power else np.dtype(stored.part_dtype)
     if np.prod(stored.shape, dtype=float) * dtype.itemsize <= LAZY_BYTES:
         return None
     opened.used.add(name)

@@ -93,7 +93,7 @@ def _stored73(node: Any, path: Path) -> Stored:
     part = None
     if kind != "char" and not _is_empty73(node) and node.dtype.kind in "iuf":
         part = functools.partial(_part73, path, node.name)
-    return Stored(shape, kind, functools.partial(_read73, path, node.name), part)
+    return Stored(shape, kind, functools.partial(_read73, path, node.name), part, node.dtype)
 
 
 def _part73(path: Path, name: str, key: tuple[Any, ...]) -> np.ndarray:

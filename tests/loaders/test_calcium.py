@@ -81,6 +81,17 @@ def test_suite2p_planes_lie_side_by_side(tmp_path, rng):
         nt.load(tmp_path, sfreq=10)
 
 
+def test_large_suite2p_traces_stay_on_disk(tmp_path, rng, monkeypatch):
+    from neurotools.loaders import calcium
+
+    _suite2p(tmp_path / "s", rng)
+    whole = nt.load(tmp_path / "s", sfreq=10)
+    monkeypatch.setattr(calcium, "LAZY_BYTES", 100)
+    lazy = nt.load(tmp_path / "s", sfreq=10)
+    assert not isinstance(lazy["calcium/activity"].variable._data, np.ndarray)
+    assert whole.identical(lazy)
+
+
 def test_suite2p_parts_must_agree(tmp_path, rng):
     _suite2p(tmp_path / "s", rng)
     np.save(tmp_path / "s" / "iscell.npy", np.zeros((4, 2)))
