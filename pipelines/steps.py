@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,7 +21,7 @@ import xarray as xr
 
 import neurotools
 from neurotools.errors import ResultError, SettingsError
-from neurotools.provenance import content_hash, open_saved, save, settings_dict, versions
+from neurotools.provenance import content_hash, file_hash, open_saved, save, settings_dict, versions
 
 # What decides numbers; pictures and pages may change without a fit being made again.
 COMPUTING = ("arrays.py", "provenance.py", "schema", "numerics", "loaders", "signals", "models", "evaluate")
@@ -96,9 +97,15 @@ def step_key(name: str, function: Callable[..., Any], data: Iterable[Any], optio
         "settings": _text(owner) if dataclasses.is_dataclass(owner) else None,
         "data": [_text(entry) for entry in data],
         "options": {key: _text(entry) for key, entry in sorted(options.items())},
-        "code": code_version(),
+        "code": [code_version(), _source_of(function)],
     }
     return hashlib.sha256(json.dumps(called, sort_keys=True).encode()).hexdigest()
+
+
+def _source_of(function: Callable[..., Any]) -> str | None:
+    """Hash of the file that a function stands in, which may be a pipeline of the user's own."""
+    file = getattr(sys.modules.get(function.__module__), "__file__", None)
+    return file_hash(file) if file else None
 
 
 def _text(entry: Any) -> Any:

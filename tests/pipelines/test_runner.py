@@ -234,15 +234,18 @@ def test_a_file_that_is_no_pipeline_is_refused(tmp_path, text):
         pipeline(str(file))
 
 
-def test_a_changed_pipeline_is_run_again(recording, tmp_path):
+def test_a_changed_pipeline_is_run_again_with_all_its_steps(recording, tmp_path, steps_done):
     mine = tmp_path / "mine.py"
     shutil.copy(TOY, mine)
     plan = runner.make_plan(str(mine), recording, tmp_path / "out")
-    runner.carry_out(plan)
+    first = runner.carry_out(plan)
     assert plan.state(plan.jobs[0]) == "done"
-    mine.write_text(mine.read_text() + "\n# another thought\n")
+    steps_done()
+    mine.write_text(mine.read_text().replace('x.mean("time")', 'x.median("time")'))
     pipeline.cache_clear()
     assert plan.state(plan.jobs[0]) == "changed"
+    assert hashes(runner.carry_out(plan)) != hashes(first)
+    assert steps_done() == ["mean", "spread", "draw"]
 
 
 def test_pages_are_made_again_without_computing(folder, recording, tmp_path, steps_done):
