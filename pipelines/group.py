@@ -90,7 +90,7 @@ def index_page(name: str, table: pd.DataFrame) -> str:
     for row in table.to_dict("records"):
         label = html.escape(str(row["recording"]))
         if row["status"] == "failed":
-            said = html.escape(" ".join(str(row[k]) for k in ("problem", "where", "fix") if row[k]))
+            said = html.escape(" · ".join(str(row[k]) for k in ("problem", "where", "fix") if row[k]))
             rows.append(f'<tr><td>{label}</td><td class="failed">failed</td><td>{said}</td></tr>')
         else:
             page = html.escape(f"{row['folder']}/report.html")
