@@ -33,7 +33,7 @@ def open_contents(path: Path) -> Contents:
     for belongs, contents in READERS:
         if belongs(path):
             return contents(path)
-    if is_text(head(path, 65536)):
+    if is_text(head(path, 65536)) or tables.is_table(path):
         return tables.table_contents(path)
     raise FileError(
         "the file holds no arrays that neurotools reads",

@@ -198,13 +198,20 @@ def words(path: Path) -> np.ndarray:
 def is_table(path: Path) -> bool:
     """Whether the file is text with a row among the first fifty of which half the cells are numbers."""
     start = head(path, 65536)
-    if not is_text(start):
+    if not is_text(start) and not _nearly_text(start):
         return False
     rows = [row for row in start.decode("utf-8", "ignore").splitlines() if row.strip()]
     rows = [row for row in rows if not row.lstrip().startswith(COMMENTS)][:50]
     delimiter = tell_delimiter(rows)
     shares = [[is_number(cell) for cell in split(row, delimiter)] for row in rows]
     return any(share and sum(share) >= 0.5 * len(share) for share in shares)
+
+
+def _nearly_text(start: bytes) -> bool:
+    """Text but for a few letters: in another encoding, or damaged; ``read_lines`` names the byte."""
+    if any(byte < 32 and byte not in b"\t\n\r\f\v" for byte in start):
+        return False
+    return start.decode("utf-8", "replace").count("\ufffd") <= 0.05 * len(start)
 
 
 FORMATS = {"table": is_table}

@@ -221,10 +221,11 @@ def test_faults_have_their_place(tmp_path, text, words, where):
 
 
 def test_text_in_another_encoding_is_named(tmp_path):
-    (tmp_path / "t.csv").write_bytes("a,µV\n1,2\n".encode("latin-1"))
-    with pytest.raises(FileError, match="UTF-8") as told:
-        read_lines(tmp_path / "t.csv")
-    assert told.value.where == "byte 2"
+    (tmp_path / "t.csv").write_bytes(("a,µV\n" + 10 * "1,2\n").encode("latin-1"))
+    for read in (read_lines, nt.load):
+        with pytest.raises(FileError, match="UTF-8") as told:
+            read(tmp_path / "t.csv")
+        assert told.value.where == "byte 2"
 
 
 def test_text_columns_are_no_signal(tmp_path):
