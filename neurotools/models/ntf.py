@@ -11,6 +11,7 @@ E92-A(3), for the updates.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from neurotools.arrays import like, to_device, to_numpy
-from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import affinity as kernels
 from neurotools.numerics import ntf, pairs, tensor, units
 from neurotools.progress import working
