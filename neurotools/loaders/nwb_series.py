@@ -338,7 +338,11 @@ def _image_columns(leaf: Leaf, source: Source) -> tuple[np.ndarray, dict[str, np
     """Moments at which images were shown, each with the name of its file where there is one per moment."""
     files: Any = [] if leaf.obj.external_file is None else source.values(leaf.obj.external_file)
     shape = np.shape(leaf.obj.data) if leaf.obj.data is not None else ()
-    onset = _onsets(leaf.obj, shape[0] if shape else len(files), source)
+    if leaf.obj.rate is not None and len(files):
+        first = np.asarray(leaf.obj.starting_frame, dtype="float64")
+        onset = float(leaf.obj.starting_time or 0.0) + first / float(leaf.obj.rate)
+    else:
+        onset = _onsets(leaf.obj, shape[0] if shape else len(files), source)
     if shape and shape[0] == onset.size:
         source.leave(leaf.path, f"pictures of shape {shape}; their times are in the table")
     kind = files if len(files) == onset.size else None

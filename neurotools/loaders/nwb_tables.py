@@ -133,7 +133,13 @@ def spikes(units: Any, span: Callable[[list[np.ndarray]], tuple[float, float]], 
 def _observed(units: Any, source: Source) -> tuple[float, float] | None:
     if "obs_intervals" not in units.colnames or not len(units["obs_intervals"].target.data):
         return None
-    times = source.values(units["obs_intervals"].target.data)
+    times = source.values(units["obs_intervals"].target.data).astype("float64")
+    if not np.isfinite(times).all():
+        raise SchemaError(
+            "observed intervals are not finite",
+            code="NT-DATA-003", path=source.path, where="units/obs_intervals",
+            found=f"{int((~np.isfinite(times)).sum())} of {times.size}",
+        )  # fmt: skip
     source.leave("units/obs_intervals", f"{len(times)} intervals; t_start and t_stop span them all")
     return float(times.min()), float(times.max())
 
@@ -174,6 +180,15 @@ def _places(units: Any, source: Source) -> dict[str, np.ndarray]:
     return {}
 
 
+def _undeclared(table: Any) -> list[str]:
+    """Datasets that lie in the group of a table but that its list of columns leaves out."""
+    group = getattr(table["start_time"].data, "parent", None)
+    if group is None or not hasattr(group, "keys"):
+        return []
+    declared = {"id", *table.colnames, *(f"{name}_index" for name in table.colnames)}
+    return sorted(set(map(str, group.keys())) - declared)
+
+
 # ---- intervals --------------------------------------------------------------------------------------
 def trials(table: Any, source: Source) -> xr.Dataset:
     """One interval table: ``start``, ``stop`` and its columns along ``trial``, in the order of the file."""
@@ -192,6 +207,8 @@ def trials(table: Any, source: Source) -> xr.Dataset:
             fix="correct these rows in the file",
         )
     values = columns(table, where, source, {"start_time", "stop_time"})
+    for name in _undeclared(table):
+        source.leave(f"{where}/{name}", "not among the table's columns")
     ids = source.values(table.id.data)
     if not np.array_equal(ids, np.arange(ids.size)):
         values["id"] = ids

@@ -64,7 +64,8 @@ def bin_spikes(
     _refuse_width(width_s)
     spans = _spans(spikes, t_start, t_stop)
     lefts = _left_edges(spans, width_s, spikes.sizes["unit"])
-    values = np.concatenate([_counts(spikes, span, left) for span, left in zip(spans, lefts, strict=True)])
+    blocks = [_counts(spikes, span, left) for span, left in zip(spans, lefts, strict=True)]
+    values = (blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)).T
     found = counts_array(
         values, bin_width=width_s, unit=spikes["unit"].to_numpy(), t0=spans[0][0],
         coords={str(n): c for n, c in spikes.coords.items() if c.dims == ("unit",) and n != "unit"},
@@ -83,13 +84,16 @@ def bin_spikes(
 
 
 def _counts(spikes: xr.Dataset, span: tuple[float, float], edges: np.ndarray) -> np.ndarray:
-    """Counts (bin, unit) of the spikes in the closed interval ``span``; ``edges`` are the left ones."""
-    times, n_unit, n = spikes["spike_time"].to_numpy(), spikes.sizes["unit"], edges.size
-    unit = np.repeat(np.arange(n_unit), spikes["row_size"].to_numpy())
-    inside = (times >= span[0] - EDGE_S) & (times <= span[1] + EDGE_S)
-    # What lies beyond the last left edge is in the last bin, up to and with the end of the recording.
-    slot = np.maximum(np.searchsorted(edges - EDGE_S, times[inside], side="right") - 1, 0)
-    return np.bincount(slot * n_unit + unit[inside], minlength=n * n_unit).reshape(n, n_unit)
+    """Counts (unit, bin) of the spikes in the closed interval ``span``; ``edges`` are the left ones."""
+    # One row per unit: its spikes are in order, so that memory is filled from left to right.
+    counts = np.empty((spikes.sizes["unit"], edges.size), dtype="int64")
+    lowered = edges - EDGE_S
+    for row, train in zip(counts, spike_trains(spikes), strict=True):
+        first, stop = np.searchsorted(train, (span[0] - EDGE_S, np.nextafter(span[1] + EDGE_S, np.inf)))
+        # What lies beyond the last left edge is in the last bin, up to and with the end of the recording.
+        slot = np.searchsorted(lowered, train[first:stop], side="right") - 1
+        row[:] = np.bincount(np.maximum(slot, 0), minlength=edges.size)
+    return counts
 
 
 def _left_edges(spans: list[tuple[float, float]], width_s: float, n_unit: int) -> list[np.ndarray]:
@@ -292,7 +296,12 @@ def _onsets(data: Any, events: Any) -> np.ndarray:
                 "a table of events needs 'onset', one of trials 'start'", found=list(events.data_vars)
             )
         events = events[name].to_numpy()
-    onset = np.atleast_1d(np.asarray(events, dtype="float64"))
+    if np.ndim(events) == 0:
+        raise SchemaError(
+            "events are a list of times, a table, or the name of a type", found=repr(events),
+            fix=f"[{events}] for one event at that time, {str(events)!r} for events of that type",
+        )  # fmt: skip
+    onset = np.asarray(events, dtype="float64")
     if onset.ndim != 1 or onset.size == 0 or not np.isfinite(onset).all():
         bad = int((~np.isfinite(onset)).sum())
         raise SchemaError(

@@ -86,6 +86,8 @@ def test_human_units_trials_and_events(human):
     assert human["stimulus"].sizes == {"event": 90}
     assert human["stimulus/trial_type"].to_numpy()[0] == "NB_24.mp4"
     assert human.attrs["subject_id"] == "4"
+    # In the file, but in no list of columns: said rather than passed over.
+    assert "recognition_table/response_time" in human.attrs["not_read"]
 
 
 def test_the_sentinel_is_no_moment_of_the_recording_and_is_stated(human):
@@ -306,6 +308,15 @@ def test_stimuli(tmp_path):
     )
     recording = nt.load(written(nwbfile, tmp_path / "a.nwb"))
     assert recording["stimulus/trial_type"].to_numpy().tolist() == ["a.mp4", "b.mp4"]
+    keys = {
+        "external_file": ["a.mp4", "b.mp4"], "rate": 10.0, "starting_time": 2.0, "format": "external",
+        "starting_frame": [0, 50], "unit": "n.a.", "description": "-",
+    }  # fmt: skip
+    counted = {"num_samples": 100} if "num_samples" in pynwb.image.ImageSeries.__init__.__doc__ else {}
+    movies = pynwb.image.ImageSeries(name="movies", **keys, **counted)
+    other = empty()
+    other.add_stimulus(movies)
+    np.testing.assert_allclose(nt.from_nwb(other)["stimulus/onset"], [2.0, 7.0])
     sound = recording["stimulus_sound/sound"]
     assert (sound.attrs["units"], sound.attrs["sfreq"]) == ("V", 4.0)
     assert "acquisition/camera" in recording.attrs["not_read"]

@@ -248,6 +248,9 @@ def test_psth_refuses_what_it_cannot_mean(rng):
         nt.psth(spikes, [5.0, np.nan])
     with pytest.raises(SchemaError, match="finite times"):
         nt.psth(spikes, [])
+    with pytest.raises(SchemaError, match="a list of times") as caught:
+        nt.psth(spikes, np.asarray(11))
+    assert "'11' for events of that type" in caught.value.fix
     with pytest.raises(SettingsError, match="'error' or 'drop'"):
         nt.psth(spikes, [5.0], outside="wrap")
     with pytest.raises(SchemaError, match="bin_width"):
