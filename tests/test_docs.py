@@ -41,7 +41,7 @@ def test_every_name_that_is_mentioned_exists(page):
 def test_every_link_to_a_file_leads_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
-        made_by_the_build = page.parent.name == "docs" and target in {"errors.md", "validation.md"}
+        made_by_the_build = target in {"errors.md", "validation.md", "gallery/index", "api/index"}
         assert made_by_the_build or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
