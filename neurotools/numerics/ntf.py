@@ -204,7 +204,7 @@ class PairLayout:
     """Every component has a free value for every pair: its motif can have any rank."""
 
     def __init__(self, data: pairs.PairTensor, observed: np.ndarray) -> None:
-        example = data.slices(0, 1)
+        example = data.slices(0, 1, 0, 1)
         first, second = pair_index(data.n_units)
         self.data = data
         self.n_space = len(first)

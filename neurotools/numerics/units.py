@@ -140,7 +140,7 @@ class OfPairs:
 
     def __init__(self, data: pairs.PairTensor) -> None:
         self.data = data
-        self.example = data.slices(0, 1)
+        self.example = data.slices(0, 1, 0, 1)
         self.norm2 = 2.0 * pairs.squared_norm(data)
 
     def lift(self, loading: Array) -> Array:

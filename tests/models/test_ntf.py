@@ -213,8 +213,8 @@ def test_animals_with_missing_units(rng, layout):
 
 def test_a_pair_that_no_animal_shows_is_zero_and_said(rng):
     x = animals(rng)
-    x[:2, 7], x[2:, 8] = np.nan, np.nan  # units 7 and 8 are never seen together
-    with pytest.warns(nt.errors.NeurotoolsWarning, match="1 pairs of units were never observed together"):
+    x[:2, 7], x[2:, 8] = np.nan, np.nan  # unit 7 is left in one animal alone
+    with pytest.warns(nt.errors.NeurotoolsWarning, match="3 pairs of units were never observed together"):
         fit = nt.NTF(rank=2, n_restarts=1).fit(nt.differential_affinity(x))
     assert (fit["motif"].sel(unit=7, unit_to=8) == 0).all()
 
