@@ -72,28 +72,33 @@ def test_the_same_pipeline_works_on_every_kind_of_recording(rng, make, dim, opti
     assert len(tables["intervals"]) > 0
 
 
-def test_the_pipeline_says_what_the_script_says(tmp_path):
-    """The ten lines of a script and the command give one content, figures and page besides."""
-    outcome = run("dynamic-connectome", "songbird-hvc", tmp_path, overrides=["smooth_s=0.0666", *QUICK])
+def test_the_command_says_what_the_script_says(rng, tmp_path):
+    """The lines of a script and the pipeline give one content."""
+    path = nt.save(schema.recording_tree(calcium(rng)), tmp_path / "a.nc")
+    outcome = run("dynamic-connectome", path, tmp_path / "out", overrides=["smooth_s=0.1", *QUICK])
     assert outcome.exit_status == 0, outcome.records[0].traceback
-    recording = nt.load("songbird-hvc")
-    affinity = nt.differential_affinity(recording["calcium/activity"], smooth_s=0.0666)
+    affinity = nt.differential_affinity(nt.load(path)["calcium/activity"], smooth_s=0.1)
     fit = SMALL.fit(affinity)
     communities = nt.BlockModel(degree_corrected=False).fit(nt.motif(fit))
     connectome = nt.dynamic_connectome(fit, communities)
-    result = nt.open_fit(tmp_path / "fit.nc")
+    result = nt.open_fit(tmp_path / "out" / "fit.nc")
     for name, made in {"fit": fit, "communities": communities, "connectome": connectome}.items():
         assert nt.content_hash(result[name].to_dataset()) == nt.content_hash(made), name
     assert nt.model_of(result["fit"].to_dataset()) == SMALL
-    intervals = pd.read_csv(tmp_path / "tables" / "intervals.tsv", sep="\t")
+    intervals = pd.read_csv(tmp_path / "out" / "tables" / "intervals.tsv", sep="\t")
     assert len(intervals) == len(nt.connectome_table(connectome))
+
+
+def test_the_songbird_gets_a_page_and_is_not_done_twice(tmp_path):
+    how = {"overrides": ["smooth_s=0.0666", *QUICK, "rank=1"]}
+    outcome = run("dynamic-connectome", "songbird-hvc", tmp_path, **how)
+    assert outcome.exit_status == 0, outcome.records[0].traceback
     page = (tmp_path / "report.html").read_text()
     assert "zebra finch" in page
     assert "<script src" not in page
     pictures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"motifs.png", "motifs.svg", "time_loadings.png", "communities_over_time.svg"} <= pictures
-    again = run("dynamic-connectome", "songbird-hvc", tmp_path, overrides=["smooth_s=0.0666", *QUICK])
-    assert again.records[0].status == "skipped"
+    assert run("dynamic-connectome", "songbird-hvc", tmp_path, **how).records[0].status == "skipped"
 
 
 def test_several_recordings_are_compared_side_by_side(rng, tmp_path):
