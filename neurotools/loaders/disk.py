@@ -74,7 +74,7 @@ def rows_of_hdf5(
             values = (
                 file[name][times, rows] if file[name].ndim == 2 else file[name][times][..., None][..., rows]
             )
-        return scaled_rows(values.T, scale, offset, rows)
+        return scaled_rows(np.asarray(values).T, scale, offset, rows)
 
     return read
 
@@ -87,4 +87,4 @@ def scaled_rows(values: np.ndarray, scale: np.ndarray | float, offset: float, ro
     if factor.ndim:
         factor = factor[rows]
         factor = factor[:, None] if factor.ndim and values.ndim == 2 else factor
-    return values * factor + offset
+    return np.asarray(values * factor + offset)

@@ -547,6 +547,32 @@ def test_every_fault_that_nwbinspector_calls_wrong_is_refused(tmp_path):
         assert check in found, f"{check} is not among {sorted(found)}"
 
 
+def test_arrays_left_on_disk_read_the_same(tmp_path, rng, monkeypatch):
+    data = rng.integers(-1000, 1000, (200, 3)).astype("int16")
+    nwbfile = empty()
+    add_electrodes(nwbfile)
+    region = nwbfile.create_electrode_table_region([2, 0, 1], "-")
+    keys = {"rate": 1000.0, "conversion": 1e-6, "channel_conversion": [1.0, 2.0, 3.0]}
+    nwbfile.add_acquisition(pynwb.ecephys.ElectricalSeries(name="raw", data=data, electrodes=region, **keys))
+    add_calcium(nwbfile, rng.normal(size=(50, 4)))
+    path = written(nwbfile, tmp_path / "a.nwb")
+    whole = nt.load(path)
+    monkeypatch.setattr("neurotools.loaders.nwb_arrays.LAZY_BYTES", 100)
+    lazy = nt.load(path)
+    for name in ("ephys/signal", "calcium/activity"):
+        assert not isinstance(lazy[name].variable._data, np.ndarray)
+        for part in (
+            (slice(None), slice(None)), (0, slice(5, 40)), (slice(1, 3), 7), (2, 3), (slice(None), -1),
+            (slice(None, None, -1), slice(None, None, -7)), ([2, 0], [5, 40, 3]), (slice(0, 0), slice(3, 3)),
+        ):  # fmt: skip
+            np.testing.assert_array_equal(lazy[name][part], whole[name][part])
+    xr.testing.assert_identical(lazy.load(), whole)
+    gone = nt.load(path)["ephys/signal"]
+    path.unlink()
+    with pytest.raises(FileError, match="a part of the recording"):
+        gone[0, 0].to_numpy()
+
+
 def test_large_arrays_stay_on_disk_and_memory_is_bounded(tmp_path):
     """64 MB on disk, 256 MB as float64: a part of it costs a few times that part."""
     n, channels = 500_000, 64
