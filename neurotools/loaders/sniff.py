@@ -66,9 +66,17 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\r\f\v")
+
+
+def has_control(start: bytes) -> bool:
+    """Whether bytes hold control characters, which no text does."""
+    return len(start.translate(None, CONTROL)) < len(start)
+
+
 def is_text(start: bytes) -> bool:
     """Whether bytes are text: no control characters, and UTF-8 but for a character cut at the end."""
-    if not start or any(byte < 32 and byte not in b"\t\n\r\f\v" for byte in start):
+    if not start or has_control(start):
         return False
     try:
         start[: max(1, len(start) - 3)].decode("utf-8")

@@ -13,7 +13,7 @@ import numpy as np
 from neurotools.errors import FileError
 from neurotools.loaders.contents import Contents, Stored
 from neurotools.loaders.limits import check_size
-from neurotools.loaders.sniff import head, is_text
+from neurotools.loaders.sniff import has_control, head, is_text
 
 COMMENTS = ("#", "%")
 DELIMITERS = ("\t", ",", ";")
@@ -209,7 +209,7 @@ def is_table(path: Path) -> bool:
 
 def _nearly_text(start: bytes) -> bool:
     """Text but for a few letters: in another encoding, or damaged; ``read_lines`` names the byte."""
-    if any(byte < 32 and byte not in b"\t\n\r\f\v" for byte in start):
+    if has_control(start):
         return False
     return start.decode("utf-8", "replace").count("\ufffd") <= 0.05 * len(start)
 
