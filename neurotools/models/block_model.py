@@ -17,7 +17,8 @@ import xarray as xr
 
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import blockmodel
-from neurotools.numerics.blockmodel import LEVEL_STEP, MAX_UNITS, NEUTRAL, Evidence, Found
+from neurotools.numerics.blockmodel import MAX_UNITS, Evidence, effects_of, levels_of
+from neurotools.numerics.blocksearch import Found, find_partition
 from neurotools.progress import working
 from neurotools.provenance import stamp
 from neurotools.schema import Schema
@@ -134,9 +135,7 @@ class BlockModel:
         for variant in VARIANTS[self.degree_corrected]:  # type: ignore[index]
             corrected = variant == "degree_corrected"
             start = found["plain"].labels if "plain" in found else None
-            found[variant] = blockmodel.find_partition(
-                weights, corrected=corrected, seed=self.seed, start=start
-            )
+            found[variant] = find_partition(weights, corrected=corrected, seed=self.seed, start=start)
         chosen = min(found, key=lambda variant: found[variant].description_length)
         return OneFit(weights, found, chosen)
 
@@ -260,7 +259,7 @@ def _evidence_of(fit: xr.Dataset) -> Evidence:
     levels = None
     if str(fit["chosen"].item()) == "degree_corrected":
         effects = np.stack([fit["degree_effect"].to_numpy(), fit["strength_effect"].to_numpy()])
-        levels = np.rint(effects / LEVEL_STEP).astype(np.int64) + NEUTRAL
+        levels = levels_of(effects)
     n_edges, weight_sum = (
         fit[name].transpose("block", "block_to").to_numpy()[:n, :n].astype(float)
         for name in ("edge_count", "weight_sum")
@@ -277,7 +276,7 @@ def as_dataset(fits: list[OneFit], motif: xr.DataArray) -> xr.Dataset:
     shape = [motif.sizes[name] for name in dims]
     known = [one.evidence for one in fits]
     n_blocks = [int(one.best.labels.max()) + 1 for one in fits]
-    effects = np.stack([(one.best.levels - NEUTRAL) * LEVEL_STEP for one in fits])
+    effects = np.stack([effects_of(one.best.levels) for one in fits])
     variants = list(fits[0].found)
 
     def named(values: object, *rest: str, **attrs: str) -> xr.Variable:

@@ -12,12 +12,16 @@ the degree-corrected variant, the levels a and c of the units. Plain: a = c = 0,
     weights  Gamma(1 + m) scale / (scale + x)^(1 + m)    x = sum of their weights
 
 since a standard logistic w means an edge probability uniform on (0, 1). Corrected: the edge integral has no
-closed form and is done on a grid to about 1e-12; x sums weight / exp(c_i + c_j). ``scale`` is the mean
-weight of all edges. Levels are whole multiples of log 2, seven of them, and are paid for like labels, so
-that both variants are the joint probability of graph and everything latent, each sums to one over all
-graphs, and their difference in nats is a fair comparison; with equal levels they agree up to the constant
-price of saying so. (The degree-corrected model for multigraphs of Karrer and Newman is a Poisson limit
-that puts mass on double edges; the graphs here are simple and dense, so it is not used.)
+closed form and is done on a grid to about 1e-12; x sums weight / exp(c_i + c_j). Levels are whole steps of
+log 4 (a) and log 2 (c), five of each, and are paid for like labels. Both variants are thus the joint
+probability of the graph and everything latent; both sum to one over all graphs; so their difference in nats
+compares like with like, and with equal levels it is the constant price of saying so. (The usual correction
+for degrees, of Karrer and Newman, is a Poisson limit that puts mass on double edges; motifs are simple and
+dense, where the logistic form is exact.)
+
+``scale`` is empirical: the mean weight of all edges, which maximises the evidence of a single block, or
+that over 4, 16, ... where this describes the weights of several blocks more shortly. A rate prior that sits
+at the mean makes weak blocks expensive, and motifs have weights over orders of magnitude.
 
 Partition (Peixoto 2017, Physical Review E 95, 012317, eqs. 5-7): log N for the number of blocks, uniform
 compositions of N into B sizes, uniform partitions with these sizes. Exponential weights with a conjugate
@@ -33,25 +37,19 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import gammaln
 
-N_LEVELS = 7
+N_LEVELS = 5
 NEUTRAL = N_LEVELS // 2
-LEVEL_STEP = float(np.log(2.0))  # of the log odds of an edge, and of the log of a mean weight
+DEGREE_STEP = float(np.log(4.0))  # of the log odds of an edge
+STRENGTH_STEP = float(np.log(2.0))  # of the log of a mean weight
+STEPS = np.array([[DEGREE_STEP], [STRENGTH_STEP]])
 # Weights below this fraction of the largest are the rounding of a factorisation, not edges.
 EDGE_FLOOR = 1e-9
+SCALES = 4.0 ** -np.arange(6)  # of the mean weight, that the prior of the rates may have
 MAX_UNITS = 1000
 
 Matrix = Float[np.ndarray, "unit unit"]
 Labels = Int[np.ndarray, "unit"]
 Levels = Int[np.ndarray, "2 unit"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A partition, the levels of degree and strength (neutral when not corrected), and what they cost."""
-
-    labels: Labels
-    levels: Levels
-    description_length: float
 
 
 def without_specks(weights: Matrix) -> Matrix:
@@ -68,6 +66,16 @@ def mean_edge_weight(weights: Matrix) -> float:
 def neutral_levels(n_units: int) -> Levels:
     """Levels that correct nothing."""
     return np.full((2, n_units), NEUTRAL, dtype=np.int64)
+
+
+def effects_of(levels: Levels) -> Float[np.ndarray, "2 unit"]:
+    """Log odds of an edge (a) and log mean weight (c) that the levels of a unit add."""
+    return (levels - NEUTRAL) * STEPS
+
+
+def levels_of(effects: Float[np.ndarray, "2 unit"]) -> Levels:
+    """Levels that have the given effects."""
+    return np.rint(effects / STEPS).astype(np.int64) + NEUTRAL
 
 
 # ---- sums over pairs of blocks ----------------------------------------------------------------------
@@ -119,7 +127,7 @@ def corrected_edge_nats(pairs: Float[np.ndarray, "*batch total"], n_edges: np.nd
     n_most = float(pairs.sum(-1).max(initial=1.0))
     step = min(0.1, 1.0 / np.sqrt(n_most + 2))
     grid = np.arange(-40.0, 40.0 + step, step)
-    shift = (np.arange(2 * N_LEVELS - 1) - 2 * NEUTRAL) * LEVEL_STEP
+    shift = (np.arange(2 * N_LEVELS - 1) - 2 * NEUTRAL) * DEGREE_STEP
     softplus = np.logaddexp(0.0, grid + shift[:, None])
     log_density = grid - 2 * np.logaddexp(0.0, grid)
     exponent = n_edges[..., None] * grid - pairs @ softplus + log_density
@@ -130,6 +138,12 @@ def corrected_edge_nats(pairs: Float[np.ndarray, "*batch total"], n_edges: np.nd
 def weight_nats(n_edges: np.ndarray, weight_sum: np.ndarray, scale: float) -> np.ndarray:
     """Exponential weights of m edges with rate ~ Gamma(1, scale) integrated out."""
     return (n_edges + 1) * np.log1p(weight_sum / scale) + n_edges * np.log(scale) - gammaln(n_edges + 1)
+
+
+def best_scale(n_edges: np.ndarray, weight_sum: np.ndarray, mean_weight: float) -> float:
+    """Scale of the rates' prior that describes the weights most shortly; sums over pairs of blocks, once."""
+    nats = [weight_nats(n_edges, weight_sum, mean_weight * scale).sum() for scale in SCALES]
+    return float(mean_weight * SCALES[int(np.argmin(nats))])
 
 
 def grouping_nats(sizes: np.ndarray, n_choices: int) -> float:
@@ -161,7 +175,7 @@ def description_parts(weights: Matrix, labels: Labels, levels: Levels | None = N
         scaled, free = weights, 0.0
         parts["edges"] = float(edge_nats(pair_counts(labels), n_edges)[upper].sum())
     else:
-        degree_level, strength_level = (levels - NEUTRAL) * LEVEL_STEP
+        degree_level, strength_level = effects_of(levels)
         degree = edges.sum(1)
         scaled = weights * np.exp(-strength_level[:, None] - strength_level)
         pairs = level_pair_counts(labels, levels[0])
@@ -169,8 +183,8 @@ def description_parts(weights: Matrix, labels: Labels, levels: Levels | None = N
         parts["edges"] = float(nats.sum() - degree @ degree_level)
         parts["levels"] = level_nats(levels[0]) + level_nats(levels[1])
         free = float(degree @ strength_level)
-    nats = weight_nats(n_edges, block_sums(scaled, labels), mean_edge_weight(weights))
-    parts["weights"] = float(nats[upper].sum()) + free
+    sums = n_edges[upper], block_sums(scaled, labels)[upper]
+    parts["weights"] = float(weight_nats(*sums, best_scale(*sums, mean_edge_weight(weights))).sum()) + free
     return parts
 
 
@@ -184,7 +198,6 @@ def null_description_length(weights: Matrix) -> float:
     return description_length(weights, np.zeros(weights.shape[0], dtype=np.int64))
 
 
-# ---- searching --------------------------------------------------------------------------------------
 def by_size(labels: Labels) -> Labels:
     """Number blocks largest first; of equal ones, that of the lowest unit first."""
     values, first, inverse, sizes = np.unique(
@@ -193,29 +206,6 @@ def by_size(labels: Labels) -> Labels:
     rank = np.empty(values.size, dtype=np.int64)
     rank[np.lexsort((first, -sizes))] = np.arange(values.size)
     return rank[inverse]
-
-
-def find_partition(weights: Matrix, *, corrected: bool, seed: int, start: Labels | None = None) -> Found:
-    """Search for the partition (and levels) of the shortest description.
-
-    Several random starts are merged down to one block, the best on the way is improved by splitting and
-    merging blocks, and the shortest of all is returned. The same seed returns the same.
-    """
-    from neurotools.numerics.kernels import numba_blockmodel as kernel
-
-    n_units = weights.shape[0]
-    rng = np.random.default_rng(seed)
-    graph = kernel.graph_of(weights, corrected, cold=True)
-    best: Found | None = None
-    for n_start in (1, 4, 8, 16, 24):
-        first = by_size(rng.integers(0, min(n_start, n_units), n_units))
-        if n_start == 1 and start is not None:
-            first = start
-        labels, levels, cost = kernel.run_search(graph, first, neutral_levels(n_units), 20, rng)
-        if best is None or cost < best.description_length - 1e-9:
-            best = Found(by_size(labels), levels, cost)
-    assert best is not None
-    return best
 
 
 # ---- what a fitted partition says of a graph ----------------------------------------------------------
@@ -237,12 +227,14 @@ def evidence_of(weights: Matrix, labels: Labels, levels: Levels | None = None) -
     """Sums of a graph over the pairs of blocks of a partition; weights are divided by units' strengths."""
     n_edges = block_sums((weights > 0).astype(float), labels)
     sums = block_sums(weights / np.exp(pair_effects(labels.size, levels)[1]), labels)
-    return Evidence(labels, levels, n_edges, sums, mean_edge_weight(weights))
+    upper = np.triu_indices(len(sums))
+    scale = best_scale(n_edges[upper], sums[upper], mean_edge_weight(weights))
+    return Evidence(labels, levels, n_edges, sums, scale)
 
 
 def pair_effects(n_units: int, levels: Levels | None) -> Float[np.ndarray, "2 unit unit"]:
     """Log odds of an edge (0) and log mean weight (1) that the levels of both units add."""
-    effects = ((neutral_levels(n_units) if levels is None else levels) - NEUTRAL) * LEVEL_STEP
+    effects = effects_of(neutral_levels(n_units) if levels is None else levels)
     return effects[:, :, None] + effects[:, None, :]
 
 
@@ -289,5 +281,5 @@ def edge_probability(known: Evidence) -> Matrix:
     totals = np.arange(2 * N_LEVELS - 1)
     one_more = pairs[:, :, None, :] + np.eye(totals.size)
     after = corrected_edge_nats(one_more, np.repeat(known.n_edges[:, :, None] + 1, totals.size, axis=2))
-    chance = np.exp(before[:, :, None] - after + (totals - 2 * NEUTRAL) * LEVEL_STEP)
+    chance = np.exp(before[:, :, None] - after + (totals - 2 * NEUTRAL) * DEGREE_STEP)
     return chance[(*rows, known.levels[0][:, None] + known.levels[0][None, :])]

@@ -4,6 +4,10 @@
 and symbols are explained there. A state is a partition with its sums over pairs of blocks. Moving one unit
 changes one row of them, so that a move costs O(B) terms where the definition costs O(N^2).
 
+The integral over edges that the degree-corrected variant needs takes half a microsecond. Where to move a
+unit is therefore judged from the Gaussian that each integrand nearly is, and only the place that is chosen
+is computed in full: searching takes it if it gains, sampling by the rule of Metropolis and Hastings.
+
 One file, because Numba does not notice that a function compiled elsewhere has changed. Plain loops and few
 arrays, because slices, tuples of arrays and shuffles take seconds each to compile.
 """
@@ -16,16 +20,18 @@ import numpy as np
 from numba import njit
 from scipy.special import gammaln
 
-from neurotools.numerics.blockmodel import LEVEL_STEP, N_LEVELS, mean_edge_weight
+from neurotools.numerics.blockmodel import DEGREE_STEP, N_LEVELS, NEUTRAL, STRENGTH_STEP
 
 N_SUMS = 2 * N_LEVELS - 1
-GRID_PER_STEP = 256
-GRID = LEVEL_STEP / GRID_PER_STEP  # fine enough for the trapezoid rule up to 1,000 units
+GRID_PER_STEP = 512
+GRID = DEGREE_STEP / GRID_PER_STEP  # fine enough for the trapezoid rule up to 1,000 units
 GRID_REACH = 14_800  # log odds up to 40 on either side
 TABLE_REACH = GRID_REACH + (N_LEVELS - 1) * GRID_PER_STEP
-TAIL = 36.0  # terms below e^-36 of the largest do not change a float64 sum
+TAIL = 32.0  # terms below e^-32 of the largest are left out of a sum
 TINY_GAIN = 1e-9
-EDGE, WEIGHT, COST, OFFER = 0, 1, 2, 3
+# Of a pair of blocks: edges, sum of weights, nats, where its integrand is largest and how much it bends.
+EDGE, WEIGHT, COST, MODE, BEND = 0, 1, 2, 3, 4
+OFFER, KEPT = 2, 5  # shifts of the last three: as they would be, as they were
 
 compiled = njit(cache=True, error_model="numpy")
 # Called from compiled code only: a door for Python into each would double the time to compile.
@@ -40,9 +46,9 @@ class Graph(NamedTuple):
     edges: np.ndarray  # (unit, unit) 0. or 1.
     weights: np.ndarray  # (unit, unit)
     degree: np.ndarray  # (unit,)
-    scale: float  # mean weight of an edge: the prior's scale of the rate
+    scale: float  # of the prior of the rates
     corrected: bool  # with levels of degree and strength
-    cold: bool  # take the best (searching) or draw (sampling)
+    heat: float  # 0 takes the best; else places are drawn with probability prop. to exp(-nats / heat)
     log_factorial: np.ndarray
     curves: np.ndarray  # (2, grid) log(1 + e^x) and 1 / (1 + e^-x)
 
@@ -55,10 +61,10 @@ class State(NamedTuple):
     level_sizes: np.ndarray  # (2, N_LEVELS)
     sizes: np.ndarray  # (block + 1,); the last entry is the number of blocks
     counts: np.ndarray  # (block, N_LEVELS): units of each degree level
-    scaled: np.ndarray  # (unit, unit): weights over the product of both units' strengths
-    sums: np.ndarray  # (4, block, block): edges, weights, nats, and nats as they would be
-    hand: np.ndarray  # (2, block): edges and weights of the unit in hand to each block
-    bids: np.ndarray  # (block,): change in nats for each place of the unit in hand
+    sums: np.ndarray  # (5, block, block): see EDGE .. BEND
+    rows: np.ndarray  # (8, block): of the unit in hand, and the row of its block as it would be and was
+    bids: np.ndarray  # (block, 1 + 2 N_LEVELS): nats of each place, and of each level of both kinds there
+    allowed: np.ndarray  # (2,): the only blocks to choose from, or -1 and whether new ones may be founded
 
 
 @inner
@@ -83,7 +89,8 @@ def log_choose(graph, n, k):
 @inner
 @no_type_check
 def integrand_mode(pairs, at, n_edges, curves):
-    """Log odds w at which the integrand below is largest, by Newton steps from ``at``."""
+    """Log odds w at which the integrand below is largest, and its bend there, by Newton steps."""
+    bend = 0.5
     for _ in range(50):
         here = TABLE_REACH + int(np.floor(at / GRID))
         chance = curves[1, here]
@@ -96,7 +103,7 @@ def integrand_mode(pairs, at, n_edges, curves):
         at = min(max(at + step, -30.0), 30.0)
         if abs(step) < 2 * GRID:
             break
-    return at
+    return at, bend
 
 
 @inner
@@ -105,20 +112,18 @@ def corrected_edge_cost(pairs, n_pairs, n_edges, curves):
     """Minus log of the probability of the edges between two blocks, log odds ``w + a_i + a_j``.
 
     The integral over w, which has the standard logistic density, is a trapezoid sum on a grid of step at
-    most 0.8 standard deviations: exact to about 1e-12, since the integrand is analytic and bell-shaped.
+    most 0.75 standard deviations: exact to about 1e-12, since the integrand is analytic and bell-shaped.
     """
     share = (n_edges + 1.0) / (n_pairs + 2.0)
-    width = 0.8 / np.sqrt((n_pairs + 2.0) * share * (1.0 - share))
-    stride = 1
-    while 2 * stride * GRID <= width and stride < GRID_PER_STEP // 2:
-        stride *= 2
+    width = 0.75 / np.sqrt((n_pairs + 2.0) * share * (1.0 - share))
+    stride = max(int(min(width, 0.25) / GRID), 1)
     first, last = 0, N_SUMS - 1
     while pairs[first] == 0:
         first += 1
     while pairs[last] == 0:
         last -= 1
     origin = TABLE_REACH - (N_LEVELS - 1) * GRID_PER_STEP
-    at = integrand_mode(pairs, np.log(share / (1.0 - share)), n_edges, curves)
+    at, bend = integrand_mode(pairs, np.log(share / (1.0 - share)), n_edges, curves)
     middle = int(np.floor(at / (GRID * stride))) * stride
     top, mass, index, direction = 0.0, 0.0, middle, stride
     while True:
@@ -133,28 +138,30 @@ def corrected_edge_cost(pairs, n_pairs, n_edges, curves):
             if direction < 0:
                 break
             index, direction = middle - stride, -stride
-    return -(top + np.log(mass * stride * GRID))
+    return -(top + np.log(mass * stride * GRID)), at, bend
 
 
 @inner
 @no_type_check
 def pair_cost(state, graph, r, s, n_edges, weight_sum):  # noqa: PLR0917
-    """Nats that the edges and weights between blocks r and s cost."""
+    """Nats that the edges and weights between blocks r and s cost; mode and bend of their integrand."""
     same = r == s
     n_pairs = state.sizes[r] * (state.sizes[s] - same) // (1 + same)
     if n_pairs == 0:
-        return 0.0
+        return 0.0, 0.0, 0.5
     table = graph.log_factorial
     m = int(n_edges)
     cost = (m + 1.0) * np.log1p(max(weight_sum, 0.0) / graph.scale) + m * np.log(graph.scale) - table[m]
     if not graph.corrected:
-        return cost + table[n_pairs + 1] - table[m] - table[n_pairs - m]
+        return cost + table[n_pairs + 1] - table[m] - table[n_pairs - m], 0.0, 0.5
     pairs = np.zeros(N_SUMS)
     for low in range(N_LEVELS):
-        for high in range(N_LEVELS):
-            both = state.counts[r, low] * (state.counts[s, high] - (same and low == high))
-            pairs[low + high] += both / (1.0 + same)
-    return cost + corrected_edge_cost(pairs, float(n_pairs), n_edges, graph.curves)
+        if state.counts[r, low] > 0:
+            for high in range(N_LEVELS):
+                both = state.counts[r, low] * (state.counts[s, high] - (same and low == high))
+                pairs[low + high] += both / (1.0 + same)
+    edge_cost, mode, bend = corrected_edge_cost(pairs, float(n_pairs), n_edges, graph.curves)
+    return cost + edge_cost, mode, bend
 
 
 @inner
@@ -174,10 +181,17 @@ def grouping_cost(graph, sizes, first, last, n_choices):
 @no_type_check
 def level_cost(state, graph, kind):
     """Nats to say which unit has which level of one kind, some levels being unused."""
-    sizes = state.level_sizes.ravel()
     n = state.level_sizes.shape[1]
-    cost, used = grouping_cost(graph, sizes, kind * n, (kind + 1) * n, n)
+    cost, used = grouping_cost(graph, state.level_sizes.ravel(), kind * n, (kind + 1) * n, n)
     return cost + log_choose(graph, n, used)
+
+
+@inner
+@no_type_check
+def own_cost(state, graph, i):
+    """Nats that the levels of unit i add to its edges, whatever the partition."""
+    a, c = state.levels[0, i] - NEUTRAL, state.levels[1, i] - NEUTRAL
+    return graph.degree[i] * (STRENGTH_STEP * c - DEGREE_STEP * a)
 
 
 @inner
@@ -190,7 +204,7 @@ def total_cost(state, graph):
         for kind in range(2):
             cost += level_cost(state, graph, kind)
         for i in range(n_units):
-            cost += graph.degree[i] * LEVEL_STEP * (state.levels[1, i] - state.levels[0, i])
+            cost += own_cost(state, graph, i)
     for r in range(n_blocks):
         for s in range(r + 1):
             cost += state.sums[COST, r, s]
@@ -204,7 +218,7 @@ def refresh(state, graph):
     n_units, n_blocks = state.labels.size, 0
     for i in range(n_units):
         n_blocks = max(n_blocks, state.labels[i] + 1)
-    for r in range(n_blocks):
+    for r in range(n_blocks + 1):
         clear_block(state, r)
     state.sizes[-1] = n_blocks
     for k in range(2 * N_LEVELS):
@@ -217,16 +231,13 @@ def refresh(state, graph):
         state.level_sizes[1, state.levels[1, i]] += 1
         for j in range(n_units):
             s = state.labels[j]
-            shift = 2 * (N_LEVELS // 2) - state.levels[1, i] - state.levels[1, j]
-            state.scaled[i, j] = graph.weights[i, j] * 2.0**shift
             half = 0.5 if s == r else 1.0
+            shift = 2.0 ** (2 * NEUTRAL - state.levels[1, i] - state.levels[1, j])
             state.sums[EDGE, r, s] += half * graph.edges[i, j]
-            state.sums[WEIGHT, r, s] += half * state.scaled[i, j]
+            state.sums[WEIGHT, r, s] += half * graph.weights[i, j] * shift
     for r in range(n_blocks):
-        for s in range(r + 1):
-            cost = pair_cost(state, graph, r, s, state.sums[EDGE, r, s], state.sums[WEIGHT, r, s])
-            state.sums[COST, r, s] = cost
-            state.sums[COST, s, r] = cost
+        offer_row(state, graph, r, 0.0)
+        write_row(state, r, 0.0)
 
 
 # ---- moving one unit --------------------------------------------------------------------------------
@@ -238,51 +249,110 @@ def clear_block(state, r):
     for level in range(N_LEVELS):
         state.counts[r, level] = 0
     for s in range(state.sizes.size - 1):
-        for kind in range(4):
-            state.sums[kind, r, s] = 0.0
-            state.sums[kind, s, r] = 0.0
-    state.hand[EDGE, r] = 0.0
-    state.hand[WEIGHT, r] = 0.0
+        for kind in range(5):
+            value = 0.5 if kind == BEND else 0.0
+            state.sums[kind, r, s] = value
+            state.sums[kind, s, r] = value
+    state.rows[EDGE, r] = 0.0
+    state.rows[WEIGHT, r] = 0.0
 
 
 @inner
 @no_type_check
-def set_row(state, r, sign):
-    """Add the unit in hand to block r (or take it away) and put the offered nats in force."""
+def offer_row(state, graph, r, sign):
+    """Nats of the row of block r with the edges in hand added (1) or taken away (-1); return the change."""
+    change = 0.0
+    for s in range(max(state.sizes[-1], r + 1)):
+        edges = state.sums[EDGE, r, s] + sign * state.rows[EDGE, s]
+        weights = state.sums[WEIGHT, r, s] + sign * state.rows[WEIGHT, s]
+        cost, mode, bend = pair_cost(state, graph, r, s, edges, weights)
+        state.rows[OFFER + 0, s] = cost
+        state.rows[OFFER + 1, s] = mode
+        state.rows[OFFER + 2, s] = bend
+        change += cost - state.sums[COST, r, s]
+    return change
+
+
+@inner
+@no_type_check
+def write_row(state, r, sign):
+    """Put the offered row in force and add the edges in hand to its sums (or take them away)."""
     for s in range(state.sizes[-1]):
-        for kind in range(2):
-            value = state.sums[kind, r, s] + sign * state.hand[kind, s]
+        for kind in range(5):
+            value = state.rows[kind, s]
+            if kind < COST:
+                value = state.sums[kind, r, s] + sign * value
             state.sums[kind, r, s] = value
             state.sums[kind, s, r] = value
-        state.sums[COST, r, s] = state.sums[OFFER, r, s]
-        state.sums[COST, s, r] = state.sums[OFFER, r, s]
+
+
+@inner
+@no_type_check
+def count_in(state, i, r, sign):
+    """Count unit i, with the levels it has, into block r or out of it."""
+    state.sizes[r] += sign
+    state.counts[r, state.levels[0, i]] += sign
+    state.level_sizes[0, state.levels[0, i]] += sign
+    state.level_sizes[1, state.levels[1, i]] += sign
+
+
+@inner
+@no_type_check
+def place_cost(state, graph, i, r):
+    """Change in nats of partition and levels, and of what the levels do, once unit i is counted into r."""
+    n, n_blocks = state.labels.size, state.sizes[-1]
+    cost = -np.log(state.sizes[r])
+    if r == n_blocks:
+        cost += log_choose(graph, n - 1, n_blocks)
+        if n_blocks > 0:
+            cost -= log_choose(graph, n - 1, n_blocks - 1)
+        if graph.heat > 0:
+            cost -= np.log(n_blocks + 1.0)
+    if graph.corrected:
+        cost += own_cost(state, graph, i)
+        for kind in range(2):
+            cost += level_cost(state, graph, kind)
+    return cost
 
 
 @inner
 @no_type_check
 def take_out(state, graph, i):
-    """Take unit i in hand; return where it was (a block that empties leaves, and is a new one then)."""
-    r = state.labels[i]
+    """Take unit i in hand; return where it was, and the nats that it cost there.
+
+    A block that empties leaves: the unit was then in what is now the first unused one.
+    """
+    r, old = state.labels[i], state.levels[1, i]
     for s in range(state.sizes[-1]):
-        state.hand[EDGE, s] = 0.0
-        state.hand[WEIGHT, s] = 0.0
+        state.rows[EDGE, s] = 0.0
+        state.rows[WEIGHT, s] = 0.0
     for j in range(state.labels.size):
-        state.hand[EDGE, state.labels[j]] += graph.edges[i, j]
-        state.hand[WEIGHT, state.labels[j]] += state.scaled[i, j]
-    state.sizes[r] -= 1
-    state.counts[r, state.levels[0, i]] -= 1
+        state.rows[EDGE, state.labels[j]] += graph.edges[i, j]
+        state.rows[WEIGHT, state.labels[j]] += graph.weights[i, j] * 2.0 ** (NEUTRAL - state.levels[1, j])
+    scale_hand(state, NEUTRAL - old)
+    for s in range(state.sizes[-1]):
+        for kind in range(3):
+            state.rows[KEPT + kind, s] = state.sums[COST + kind, r, s]
+    count_in(state, i, r, -1)
+    change = offer_row(state, graph, r, -1.0)
+    write_row(state, r, -1.0)
     if state.sizes[r] == 0:
         state.labels[i] = -1
         drop_block(state, r)
         r = state.sizes[-1]
-    else:
-        for s in range(state.sizes[-1]):
-            edges = state.sums[EDGE, r, s] - state.hand[EDGE, s]
-            weights = state.sums[WEIGHT, r, s] - state.hand[WEIGHT, s]
-            state.sums[OFFER, r, s] = pair_cost(state, graph, r, s, edges, weights)
-        set_row(state, r, -1.0)
     clear_block(state, state.sizes[-1])
-    return r
+    count_in(state, i, r, 1)
+    cost = place_cost(state, graph, i, r) - change
+    count_in(state, i, r, -1)
+    return r, cost
+
+
+@inner
+@no_type_check
+def scale_hand(state, shift):
+    """Multiply the weights in hand by a power of two."""
+    for s in range(state.sizes[-1]):
+        state.rows[WEIGHT, s] *= 2.0**shift
 
 
 @inner
@@ -299,9 +369,9 @@ def drop_block(state, r):
     state.sizes[r] = state.sizes[last]
     for level in range(N_LEVELS):
         state.counts[r, level] = state.counts[last, level]
-    for kind in range(3):
+    for kind in range(5):
         if kind < COST:
-            state.hand[kind, r] = state.hand[kind, last]
+            state.rows[kind, r] = state.rows[kind, last]
         for s in range(last):
             value = state.sums[kind, last, s if s != r else last]
             state.sums[kind, r, s] = value
@@ -310,121 +380,210 @@ def drop_block(state, r):
 
 @inner
 @no_type_check
-def offer(state, graph, i, r):
-    """Change in nats if the unit in hand joined block r; the block after the last is a new one."""
-    n_blocks = state.sizes[-1]
-    found = r == n_blocks
-    state.sizes[r] += 1
-    state.counts[r, state.levels[0, i]] += 1
-    change = -np.log(state.sizes[r])
-    for s in range(n_blocks + found):
-        edges = state.sums[EDGE, r, s] + state.hand[EDGE, s]
-        weights = state.sums[WEIGHT, r, s] + state.hand[WEIGHT, s]
-        cost = pair_cost(state, graph, r, s, edges, weights)
-        state.sums[OFFER, r, s] = cost
-        change += cost - state.sums[COST, r, s]
-    if found:
-        change += log_choose(graph, state.labels.size - 1, n_blocks)
-        if n_blocks > 0:
-            change -= log_choose(graph, state.labels.size - 1, n_blocks - 1)
-    state.sizes[r] -= 1
-    state.counts[r, state.levels[0, i]] -= 1
+def judge_edges(state, graph, r, level):
+    """Nats that the edges in hand would cost in block r, at one degree level.
+
+    Plain: exact. Corrected: each integrand is taken for a Gaussian with its mode and bend, and the factor
+    that the unit brings is expanded to second order around the mode of both.
+    """
+    table = graph.log_factorial
+    change = 0.0
+    for s in range(state.sizes[-1]):
+        d = state.rows[EDGE, s]
+        if graph.corrected:
+            mode, bend = state.sums[MODE, r, s], state.sums[BEND, r, s]
+            change -= log_factor(state.counts[s], level, d, mode, bend, graph.curves)
+            continue
+        n = state.sizes[r] * (state.sizes[s] - (r == s)) // (1 + (r == s))
+        m, more, further = int(state.sums[EDGE, r, s]), int(d), n + state.sizes[s]
+        change += table[further + 1] - table[m + more] - table[further - m - more]
+        if n > 0:
+            change -= table[n + 1] - table[m] - table[n - m]
     return change
 
 
 @inner
 @no_type_check
-def put_in(state, graph, i, r):
-    """Put the unit in hand into block r; return the change in nats."""
-    change = offer(state, graph, i, r)
-    state.sizes[-1] += r == state.sizes[-1]
-    state.labels[i] = r
-    state.sizes[r] += 1
-    state.counts[r, state.levels[0, i]] += 1
-    set_row(state, r, 1.0)
+def log_factor(counts, level, n_edges, mode, bend, curves):  # noqa: PLR0917
+    """Log of the mean, over a Gaussian of w, of the likelihood of a unit's edges to one block (Laplace)."""
+    at = mode
+    for _ in range(12):
+        here = TABLE_REACH + int(np.floor(at / GRID)) + (level - N_LEVELS + 1) * GRID_PER_STEP
+        value = n_edges * at - 0.5 * bend * (at - mode) ** 2
+        slope, more = n_edges - bend * (at - mode), bend
+        for other in range(N_LEVELS):
+            if counts[other] > 0:
+                chance = curves[1, here + other * GRID_PER_STEP]
+                value -= counts[other] * curves[0, here + other * GRID_PER_STEP]
+                slope -= counts[other] * chance
+                more += counts[other] * chance * (1.0 - chance)
+        step = slope / more
+        if abs(step) < 0.3:
+            break
+        at = min(max(at + min(max(step, -2.0), 2.0), -30.0), 30.0)
+    return value + 0.5 * slope * step - 0.5 * np.log(more / bend)
+
+
+@inner
+@no_type_check
+def judge_weights(state, graph, r, level):
+    """Nats that the weights in hand would cost in block r, at one strength level."""
+    table, factor = graph.log_factorial, 2.0 ** (NEUTRAL - level) / graph.scale
+    change = 0.0
+    for s in range(state.sizes[-1]):
+        m, more = int(state.sums[EDGE, r, s]), int(state.rows[EDGE, s])
+        if more > 0:
+            x = max(state.sums[WEIGHT, r, s], 0.0) / graph.scale
+            change += (m + more + 1.0) * np.log1p(x + state.rows[WEIGHT, s] * factor)
+            change += table[m] - table[m + more] - (m + 1.0) * np.log1p(x)
     return change
 
 
 @inner
 @no_type_check
-def choose(graph, bids, n, home, rng):
-    """The lowest bid, home unless another gains; or one drawn with probability prop. to exp(-bid)."""
-    best = 0
-    for k in range(n):
+def judge_place(state, graph, r, rng):
+    """Nats of the unit in hand in block r, with the levels that suit it best there (or over all levels)."""
+    n_blocks, bids = state.sizes[-1], state.bids[r]
+    bids[0] = -np.log(state.sizes[r] + 1.0)
+    if r == n_blocks and n_blocks > 0:
+        bids[0] += log_choose(graph, state.labels.size - 1, n_blocks)
+        bids[0] -= log_choose(graph, state.labels.size - 1, n_blocks - 1)
+        bids[0] -= np.log(n_blocks + 1.0) if graph.heat > 0 else 0.0
+    for level in range(N_LEVELS):
+        if graph.corrected or level == NEUTRAL:
+            bids[1 + level] += judge_edges(state, graph, r, level)
+            bids[1 + N_LEVELS + level] += judge_weights(state, graph, r, level)
+    total = bids[0]
+    for kind in range(2):
+        first = 1 + kind * N_LEVELS
+        total += pick(graph, bids, first, first + N_LEVELS, rng)[1]
+    return total
+
+
+@inner
+@no_type_check
+def judge_levels(state, graph, i):
+    """Start the bids of all places with what each level of unit i costs by itself."""
+    for kind in range(2):
+        step = STRENGTH_STEP if kind == 1 else -DEGREE_STEP
+        for level in range(N_LEVELS):
+            value = 0.0 if level == NEUTRAL else np.inf
+            if graph.corrected:
+                state.level_sizes[kind, level] += 1
+                value = level_cost(state, graph, kind) + step * graph.degree[i] * (level - NEUTRAL)
+                state.level_sizes[kind, level] -= 1
+            for r in range(state.sizes[-1] + 1):
+                state.bids[r, 1 + kind * N_LEVELS + level] = value
+
+
+@inner
+@no_type_check
+def pick(graph, bids, first, last, rng):
+    """Index of the lowest of ``bids[first:last]``, or drawn with probability prop. to exp(-bid / heat).
+
+    Returns it with what stands for all of them: the lowest, or -heat log of the sum of exp(-bid / heat).
+    """
+    best = first
+    for k in range(first, last):
         if bids[k] < bids[best]:
             best = k
-    if graph.cold:
-        return best if bids[best] < bids[home] - TINY_GAIN else home
+    if graph.heat == 0:
+        return best, bids[best]
     mass = 0.0
-    for k in range(n):
-        mass += np.exp(bids[best] - bids[k])
-    left = rng.random() * mass
-    for k in range(n):
-        left -= np.exp(bids[best] - bids[k])
+    for k in range(first, last):
+        mass += np.exp((bids[best] - bids[k]) / graph.heat)
+    left, found = rng.random() * mass, best
+    for k in range(first, last):
+        left -= np.exp((bids[best] - bids[k]) / graph.heat)
         if left < 0:
-            return k
-    return best
+            found = k
+            break
+    return found, bids[best] - graph.heat * np.log(mass)
 
 
 @inner
 @no_type_check
-def sweep(state, graph, grow, rng):
-    """Offer every unit every block, in random order; return how many units moved.
+def visit(state, graph, i, rng):
+    """Offer unit i every allowed place with every level; return whether it moved.
 
-    Cold takes the lowest description length; otherwise the draw is a Gibbs step on unlabelled partitions,
-    each of which stands for n_blocks! equally probable labelled ones.
+    When drawing, each unlabelled partition stands for n_blocks! labelled ones.
     """
-    moved = 0
+    home, old_cost = take_out(state, graph, i)
+    n_blocks = state.sizes[-1]
+    a, c = state.levels[0, i], state.levels[1, i]
+    scale_hand(state, c - NEUTRAL)
+    judge_levels(state, graph, i)
+    totals = np.full(n_blocks + 1, np.inf)
+    for r in range(n_blocks + 1):
+        free = r < n_blocks or state.allowed[1] == 1 or home == n_blocks
+        if (free and state.allowed[0] < 0) or r == state.allowed[0] or r == state.allowed[1]:
+            totals[r] = judge_place(state, graph, r, rng)
+    to, _ = pick(graph, totals, home - home, n_blocks + 1, rng)
+    judged = state.bids[to, 0] - state.bids[home, 0]
+    for kind in range(2):
+        first = 1 + kind * N_LEVELS
+        column, _ = pick(graph, state.bids[to], first, first + N_LEVELS, rng)
+        judged += state.bids[to, column] - state.bids[home, first + state.levels[kind, i]]
+        state.levels[kind, i] = column - first
+    leaves = to != home or state.levels[0, i] != a or state.levels[1, i] != c
+    if leaves and try_place(state, graph, i, to, judged, old_cost, rng):
+        return True
+    state.levels[0, i], state.levels[1, i] = a, c
+    put_back(state, graph, i, home)
+    return False
+
+
+@inner
+@no_type_check
+def put_back(state, graph, i, home):
+    """Put unit i where it was, with the nats that were kept (or computed again if its block had left)."""
+    scale_hand(state, NEUTRAL - state.levels[1, i])
+    count_in(state, i, home, 1)
+    state.labels[i] = home
+    n_blocks = state.sizes[-1]
+    if home == n_blocks:
+        offer_row(state, graph, home, 1.0)
+        state.sizes[-1] += 1
+    else:
+        for s in range(n_blocks):
+            for kind in range(3):
+                state.rows[OFFER + kind, s] = state.rows[KEPT + kind, s]
+    write_row(state, home, 1.0)
+
+
+@inner
+@no_type_check
+def try_place(state, graph, i, r, judged, old_cost, rng):  # noqa: PLR0917
+    """Compute in full what unit i costs in block r; put it there if that is taken."""
+    shift = NEUTRAL - state.levels[1, i]
+    scale_hand(state, shift)
+    count_in(state, i, r, 1)
+    change = offer_row(state, graph, r, 1.0) + place_cost(state, graph, i, r) - old_cost
+    if graph.heat == 0:
+        taken = change < -TINY_GAIN
+    else:
+        # The places were drawn by their judged nats, which do not depend on where the unit was.
+        taken = np.log(rng.random()) * graph.heat < judged - change
+    if taken:
+        state.sizes[-1] += r == state.sizes[-1]
+        state.labels[i] = r
+        write_row(state, r, 1.0)
+    else:
+        count_in(state, i, r, -1)
+        scale_hand(state, -shift)
+    return taken
+
+
+@inner
+@no_type_check
+def sweep(state, graph, rng):
+    """Visit all units in random order, or those of the two allowed blocks; return how many moved."""
+    moved, allowed = 0, state.allowed
     for i in shuffled(state.labels.size, rng):
-        home = take_out(state, graph, i)
-        n_blocks = state.sizes[-1]
-        n_places = n_blocks + (grow or home == n_blocks)
-        for r in range(n_places):
-            state.bids[r] = offer(state, graph, i, r)
-        if not graph.cold:
-            state.bids[n_blocks] -= np.log(n_blocks + 1.0)
-        to = choose(graph, state.bids, n_places, home, rng)
-        moved += to != home
-        put_in(state, graph, i, to)
+        r = state.labels[i]
+        if allowed[0] < 0 or ((r == allowed[0] or r == allowed[1]) and state.sizes[r] > 1):
+            moved += visit(state, graph, i, rng)
     return moved
-
-
-@inner
-@no_type_check
-def set_level(state, i, kind, level):
-    """Give the unit in hand another level and scale its weights to match."""
-    old = state.levels[kind, i]
-    state.level_sizes[kind, old] -= 1
-    state.level_sizes[kind, level] += 1
-    state.levels[kind, i] = level
-    if kind == 1 and level != old:
-        factor = 2.0 ** (old - level)
-        for s in range(state.sizes[-1]):
-            state.hand[WEIGHT, s] *= factor
-        for j in range(state.labels.size):
-            state.scaled[i, j] *= factor
-            state.scaled[j, i] *= factor
-
-
-@inner
-@no_type_check
-def sweep_levels(state, graph, kind, rng):
-    """Offer every unit every level of one kind (0 degree, 1 strength); return how many changed."""
-    changed = 0
-    sign = 2.0 * kind - 1.0
-    for i in shuffled(state.labels.size, rng):
-        old = state.levels[kind, i]
-        home = take_out(state, graph, i)
-        n_levels = state.level_sizes.shape[1]
-        for level in range(n_levels):
-            set_level(state, i, kind, level)
-            state.bids[level] = offer(state, graph, i, home) + level_cost(state, graph, kind)
-            state.bids[level] += sign * graph.degree[i] * LEVEL_STEP * level
-        to = choose(graph, state.bids, n_levels, old, rng)
-        changed += to != old
-        set_level(state, i, kind, to)
-        put_in(state, graph, i, home)
-    return changed
 
 
 # ---- moving blocks ----------------------------------------------------------------------------------
@@ -447,110 +606,18 @@ def merge_change(state, graph, r, s):
             if t == r:
                 edges += state.sums[EDGE, s, s]
                 weights += state.sums[WEIGHT, s, s]
-            change += pair_cost(state, graph, r, t, edges, weights)
+            change += pair_cost(state, graph, r, t, edges, weights)[0]
     state.sizes[r] -= m
     for level in range(N_LEVELS):
         state.counts[r, level] -= state.counts[s, level]
     return change + state.sums[COST, r, s]
 
 
-@inner
+@compiled
 @no_type_check
-def merge(state, graph, r, s):
-    """Make blocks r and s one."""
-    keep, gone, last = min(r, s), max(r, s), state.sizes[-1] - 1
-    for i in range(state.labels.size):
-        if state.labels[i] == gone:
-            state.labels[i] = keep
-        elif state.labels[i] == last:
-            state.labels[i] = gone
+def cheapest_merge(state, graph):
+    """Refresh the state; return the two blocks that would cost least to make one."""
     refresh(state, graph)
-    return keep
-
-
-@inner
-@no_type_check
-def split(state, graph, r, rng):
-    """Divide block r at random into itself and a new block; let its units choose between the two."""
-    new, n_units = state.sizes[-1], state.labels.size
-    inside = np.zeros(n_units, np.bool_)
-    for i in shuffled(n_units, rng):
-        if state.labels[i] == r:
-            inside[i] = True
-            if state.sizes[r] > 1 and (state.sizes[new] == 0 or rng.random() < 0.5):
-                state.labels[i] = new
-                state.sizes[r] -= 1
-                state.sizes[new] += 1
-    refresh(state, graph)
-    for _ in range(10):
-        moved = 0
-        for i in shuffled(n_units, rng):
-            if not inside[i] or state.sizes[state.labels[i]] == 1:
-                continue
-            home = take_out(state, graph, i)
-            other = r + new - home
-            change = offer(state, graph, i, other) - offer(state, graph, i, home)
-            away = change < -TINY_GAIN
-            moved += away
-            put_in(state, graph, i, other if away else home)
-        if moved == 0:
-            break
-
-
-# ---- searching --------------------------------------------------------------------------------------
-@inner
-@no_type_check
-def remember(state, saved):
-    """Write labels and levels into ``saved`` (3, unit)."""
-    for i in range(state.labels.size):
-        saved[0, i] = state.labels[i]
-        saved[1, i] = state.levels[0, i]
-        saved[2, i] = state.levels[1, i]
-
-
-@inner
-@no_type_check
-def recall(state, graph, saved):
-    """Return to the labels and levels that were saved."""
-    for i in range(state.labels.size):
-        state.labels[i] = saved[0, i]
-        state.levels[0, i] = saved[1, i]
-        state.levels[1, i] = saved[2, i]
-    refresh(state, graph)
-
-
-@inner
-@no_type_check
-def settle(state, graph, grow, n_turns, rng):
-    """Move units (and levels) downhill until none moves; return the description length."""
-    for _ in range(n_turns):
-        moved = sweep(state, graph, grow, rng)
-        if graph.corrected:
-            for kind in range(2):
-                moved += sweep_levels(state, graph, kind, rng)
-        if moved == 0:
-            break
-    refresh(state, graph)
-    return total_cost(state, graph)
-
-
-@inner
-@no_type_check
-def disturb(state, graph, rng):
-    """Split a block, merge two, or merge two and split the result anew: a step no single unit can make."""
-    n_blocks = state.sizes[-1]
-    r = state.labels[int(rng.random() * state.labels.size)]
-    kind = int(rng.random() * 3)
-    if kind > 0 and n_blocks > 1:
-        r = merge(state, graph, r, (r + 1 + int(rng.random() * (n_blocks - 1))) % n_blocks)
-    if kind != 1 and state.sizes[r] > 1:
-        split(state, graph, r, rng)
-
-
-@inner
-@no_type_check
-def merge_best(state, graph):
-    """Merge the pair of blocks that adds least."""
     n_blocks = state.sizes[-1]
     best, left, right = np.inf, n_blocks - 2, n_blocks - 1
     for s in range(n_blocks):
@@ -558,40 +625,23 @@ def merge_best(state, graph):
             change = merge_change(state, graph, r, s)
             if change < best:
                 best, left, right = change, r, s
-    merge(state, graph, left, right)
+    return left, right
 
 
 @compiled
 @no_type_check
-def search(state, graph, patience, saved, rng):
-    """Leave the state at the best that was found: merge down to one block, then disturb and settle.
-
-    Ends when ``patience`` disturbances in a row gained nothing; returns the description length.
-    """
+def settle(state, graph, n_turns, rng):
+    """Sweep until nothing moves, at most ``n_turns`` times; return the description length in nats."""
     refresh(state, graph)
-    best = np.inf
-    failed = -1  # negative while merging down
-    while failed < patience:
-        grow = failed >= 0
-        cost = settle(state, graph, grow, 100 if grow else 4, rng)
-        if cost < best - TINY_GAIN:
-            best = cost
-            remember(state, saved)
-            failed = min(failed, 0)
-        elif grow:
-            failed += 1
-        if not grow and state.sizes[-1] > 1:
-            merge_best(state, graph)
-            continue
-        failed = max(failed, 0)
-        recall(state, graph, saved)
-        if failed < patience:
-            disturb(state, graph, rng)
-    return best
+    for _ in range(n_turns):
+        if sweep(state, graph, rng) == 0:
+            break
+    refresh(state, graph)
+    return total_cost(state, graph)
 
 
 # ---- the door ---------------------------------------------------------------------------------------
-def graph_of(weights, corrected, cold):
+def graph_of(weights, corrected, scale):
     """Lay a graph out for the compiled functions, with the tables they look logarithms up in."""
     n_units = weights.shape[0]
     edges = (weights > 0).astype(float)
@@ -599,8 +649,7 @@ def graph_of(weights, corrected, cold):
     curves = np.stack([np.logaddexp(0.0, x), 0.5 + 0.5 * np.tanh(0.5 * x)])
     log_factorial = gammaln(np.arange(n_units * (n_units + 1) // 2 + 3) + 1.0)
     weights = np.ascontiguousarray(weights, dtype=float)
-    scale = mean_edge_weight(weights)
-    return Graph(edges, weights, edges.sum(1), scale, corrected, cold, log_factorial, curves)
+    return Graph(edges, weights, edges.sum(1), scale, corrected, 0.0, log_factorial, curves)
 
 
 def state_of(labels, levels):
@@ -612,16 +661,8 @@ def state_of(labels, levels):
         level_sizes=np.zeros((2, N_LEVELS), np.int64),
         sizes=np.zeros(n + 2, np.int64),
         counts=np.zeros((n + 1, N_LEVELS), np.int64),
-        scaled=np.zeros((n, n)),
-        sums=np.zeros((4, n + 1, n + 1)),
-        hand=np.zeros((2, n + 1)),
-        bids=np.zeros(max(n + 1, N_LEVELS)),
+        sums=np.zeros((5, n + 1, n + 1)),
+        rows=np.zeros((8, n + 1)),
+        bids=np.zeros((n + 1, 1 + 2 * N_LEVELS)),
+        allowed=np.array([-1, 1]),
     )
-
-
-def run_search(graph, labels, levels, patience, rng):
-    """Search from one start; return labels, levels and the description length in nats."""
-    state = state_of(labels, levels)
-    saved = np.zeros((3, labels.size), np.int64)
-    cost = search(state, graph, patience, saved, rng)
-    return state.labels, state.levels, cost
