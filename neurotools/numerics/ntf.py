@@ -13,6 +13,7 @@ Cichocki and Phan (2009), IEICE Transactions E92-A(3), for the updates.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -53,8 +54,8 @@ class Layout(Protocol):
     sets: Array  # distinct sets of subjects in which entries of space were observed
     ever: Array  # one for entries of space that some subject shows, else zero
 
-    def improve(self, factors: Factors) -> Array:
-        """Return a better ``space`` with subjects and time held fixed."""
+    def improve(self, factors: Factors) -> tuple[Array, Array]:
+        """A better ``space`` with subjects and time held fixed, and what ``project`` gives for it."""
 
     def project(self, space: Array) -> Array:
         """Inner products of the data with every component's pattern: (restart, component, subject, time)."""
@@ -104,8 +105,8 @@ def moments(factors: Factors) -> Float[Array, "k row"]:
 # ---- one sweep --------------------------------------------------------------------------------------
 def sweep(layout: Layout, factors: Factors) -> tuple[Factors, Array]:
     """Update every mode once; return the factors and the relative error of each restart."""
-    space = layout.improve(factors)
-    seen, grams = layout.project(space), layout.grams(space)
+    space, seen = layout.improve(factors)
+    grams = layout.grams(space)
     subject, time = factors.subject, factors.time
     if layout.n_subjects > 1:
         subject = tensor.nonnegative_update(subject, *subject_terms(seen, grams, time), INNER_PASSES)
@@ -227,9 +228,10 @@ class PairLayout:
         matrices = weighted_grams(factors.subject, over_time, self.sets)
         return product, tensor.grouped_gram(matrices, self.group)
 
-    def improve(self, factors: Factors) -> Array:
+    def improve(self, factors: Factors) -> tuple[Array, Array]:
         """Least squares for the pairs; a pair that no subject shows keeps its value."""
-        return tensor.nonnegative_update(factors.space, *self.terms(factors), INNER_PASSES)
+        space = tensor.nonnegative_update(factors.space, *self.terms(factors), INNER_PASSES)
+        return space, self.project(space)
 
     def project(self, space: Array) -> Array:
         """See ``Layout.project``."""
@@ -274,10 +276,15 @@ class UnitLayout:
 
     def terms(self, factors: Factors) -> tuple[Array, tensor.Coupling]:
         """Product and coupling for one side of every pair, the other side fixed at the same loading."""
-        xp = namespace(factors.time)
-        loading = factors.space
-        rows = xp.reshape(loading, (-1, self.n_space))
-        product = xp.reshape(self.data.apply(self.data.lift(rows), rows, moments(factors)), loading.shape)
+        return self._terms(factors, self.data.lift(self._flat(factors.space)))
+
+    def _flat(self, loading: Array) -> Array:
+        return namespace(loading).reshape(loading, (-1, self.n_space))
+
+    def _terms(self, factors: Factors, lifted: Array) -> tuple[Array, tensor.Coupling]:
+        xp, loading = namespace(factors.time), factors.space
+        product = self.data.apply(lifted, self._flat(loading), moments(factors))
+        product = xp.reshape(product, loading.shape)
         over_time = tensor.gram(factors.time)[:, None, :, :]
         both = weighted_grams(factors.subject, over_time * self._by_subject(self._masked(loading)), self.sets)
         own = weighted_grams(factors.subject, over_time, self.sets)
@@ -290,49 +297,57 @@ class UnitLayout:
         )
         return product, coupling
 
-    def improve(self, factors: Factors) -> Array:
+    def improve(self, factors: Factors) -> tuple[Array, Array]:
         """One descent step of all loadings of a restart, of exact length."""
-        xp = namespace(factors.time)
-        loading = factors.space
-        product, coupling = self.terms(factors)
+        xp, loading = namespace(factors.time), factors.space
+        lifted = self.data.lift(self._flat(loading))
+        product, coupling = self._terms(factors, lifted)
         change = tensor.nonnegative_update(loading, product, coupling, INNER_PASSES) - loading
-        rows = xp.reshape(change, (-1, self.n_space))
-        curve = xp.sum(self.data.form(self.data.lift(rows), rows) * moments(factors), axis=-1)
-        curve = xp.sum(xp.reshape(curve, loading.shape[:2]), axis=-1)
-        rise = [2.0 * xp.sum(product * change, axis=(-2, -1)), curve]
-        length = best_step(rise, self._quartic(loading, change, factors))
-        return loading + length[:, None, None] * change
+        drift, ahead = self.data.lift(self._flat(change)), self._flat(change)
+        curve = xp.reshape(
+            xp.sum(self.data.form(drift, ahead) * moments(factors), axis=-1), loading.shape[:2]
+        )
+        rise = [2.0 * xp.sum(product * change, axis=(-2, -1)), xp.sum(curve, axis=-1)]
+        length = best_step(rise, self._quartic(loading, change, factors))[:, None, None]
+        space = loading + length * change
+        # What is linear in the loadings need not be made again.
+        lifted = lifted + xp.reshape(length * xp.ones_like(loading[..., :1]), (-1, 1)) * drift
+        return space, self._seen(lifted, space)
 
-    def _masked(self, left: Array, right: Array | None = None) -> Array:
-        """Inner products of components over the units that each kind of subject shows."""
-        xp = namespace(left)
-        right = left if right is None else right
-        return xp.stack([(left * self.kinds[k, :]) @ right.mT for k in range(self.kinds.shape[0])], axis=1)
+    def _seen(self, lifted: Array, space: Array) -> Array:
+        seen = 0.5 * self.data.form(lifted, self._flat(space))
+        return namespace(seen).reshape(seen, (*space.shape[:2], self.n_subjects, self.n_time))
+
+    def _masked(self, factor: Array) -> Array:
+        """Gram matrix over the units that each kind of subject shows: (restart, kind, r, r)."""
+        kinds = range(self.kinds.shape[0])
+        return namespace(factor).stack([(factor * self.kinds[k, :]) @ factor.mT for k in kinds], axis=1)
 
     def _by_subject(self, kinds: Array) -> Array:
         return kinds if kinds.shape[1] == 1 else namespace(kinds).take(kinds, self.member, axis=1)
 
     def _quartic(self, loading: Array, change: Array, factors: Factors) -> list[Array]:
         """Coefficients of the model's squared norm along ``loading + step * change``, powers 0 to 4."""
-        xp = namespace(loading)
-        across = self._masked(loading, change)
-        bases = [self._masked(loading), across + across.mT, self._masked(change)]
+        xp, r = namespace(loading), loading.shape[1]
+
+        def block(gram: Array, i: int, j: int) -> Array:
+            return gram[:, :, i * r : (i + 1) * r, j * r : (j + 1) * r]
+
+        inner = self._masked(xp.concat([loading, change], axis=1))
+        bases = [block(inner, 0, 0), block(inner, 0, 1) + block(inner, 1, 0), block(inner, 1, 1)]
         squares = [loading * loading, 2.0 * loading * change, change * change]
+        own = self._masked(xp.concat(squares, axis=1))
         d, over_time = factors.subject.mT, tensor.gram(factors.time)
         weight = d[..., :, None] * d[..., None, :] * over_time[:, None, :, :]
-        terms: list[list[Array]] = [[] for _ in range(5)]
-        for i in range(3):
-            for j in range(3):
-                value = bases[i] * bases[j] - self._masked(squares[i], squares[j])
-                terms[i + j].append(xp.sum(self._by_subject(value) * weight, axis=(-3, -2, -1)))
-        return [sum(term[1:], start=term[0]) for term in terms]
+        powers = [xp.zeros_like(loading[:, 0, 0]) for _ in range(5)]
+        for i, j in itertools.product(range(3), repeat=2):
+            value = self._by_subject(bases[i] * bases[j] - block(own, i, j))
+            powers[i + j] = powers[i + j] + xp.sum(value * weight, axis=(-3, -2, -1))
+        return powers
 
     def project(self, space: Array) -> Array:
         """See ``Layout.project``."""
-        xp = namespace(space)
-        rows = xp.reshape(space, (-1, self.n_space))
-        seen = 0.5 * self.data.form(self.data.lift(rows), rows)
-        return xp.reshape(seen, (*space.shape[:2], self.n_subjects, self.n_time))
+        return self._seen(self.data.lift(self._flat(space)), space)
 
     def grams(self, space: Array) -> Array:
         """See ``Layout.grams``."""
