@@ -54,6 +54,8 @@ class Settings:
         Analyse the power in this frequency band instead of the signal itself.
     band_window_s : float, in s
         Length of the windows in which the power of a band is measured; they overlap by half.
+    sfreq : float or None, in Hz
+        Put the signal on a regular clock of this rate first; smoothing needs one.
     kernel : {"geomean", "product", "min", "ratio", "corr_window"}
         How the slopes of two units make their affinity.
     smooth_s : float or None, in s
@@ -78,6 +80,7 @@ class Settings:
     bin_width_s: float | None = None
     band: tuple[float, float] | None = None
     band_window_s: float = 1.0
+    sfreq: float | None = None
     kernel: Kernel = "geomean"
     smooth_s: float | None = None
     normalise: Normalise = "max"
@@ -92,6 +95,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise SettingsError(f"{name} is a time, in seconds, above 0", found=value)
+        if self.sfreq is not None and not 0 < self.sfreq < float("inf"):
+            raise SettingsError("sfreq is a rate, in Hz, above 0", found=self.sfreq)
         if self.band is not None and not 0 <= self.band[0] < self.band[1]:
             raise SettingsError("band is two frequencies in Hz, the lower first", found=self.band)
         if self.threshold is not None and not 0 <= self.threshold < 1:
@@ -141,6 +146,8 @@ def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly)
         )
     else:
         traces = nt.signal(recording)
+    if settings.sfreq is not None:
+        traces = nt.resample(traces, sfreq=settings.sfreq)
     if settings.band is not None:
         traces = nt.band_power(traces, settings.band, window_s=settings.band_window_s)
     return traces

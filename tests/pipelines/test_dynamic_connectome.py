@@ -72,6 +72,18 @@ def test_the_same_pipeline_works_on_every_kind_of_recording(rng, make, dim, opti
     assert len(tables["intervals"]) > 0
 
 
+def test_a_clock_that_is_not_regular_is_mended_only_when_asked(rng):
+    time = np.arange(240) / 20 + 0.01 * rng.uniform(size=240)
+    activity = schema.continuous(two_groups(rng), dim="unit", time=time, units="1")
+    recording = schema.recording_tree({"calcium/activity": activity})
+    with pytest.raises(SchemaError, match="regular clock"):
+        analyse(recording, Settings(model=SMALL, smooth_s=0.1))
+    result = analyse(recording, Settings(model=SMALL, smooth_s=0.1, sfreq=20.0))
+    np.testing.assert_allclose(np.diff(result["fit/time"]), 0.05, rtol=1e-9)
+    with pytest.raises(SettingsError, match="rate, in Hz"):
+        Settings(sfreq=-1.0)
+
+
 def test_the_command_says_what_the_script_says(rng, tmp_path):
     """The lines of a script and the pipeline give one content."""
     path = nt.save(schema.recording_tree(calcium(rng)), tmp_path / "a.nc")
