@@ -107,6 +107,7 @@ class NTF:
             The data is no affinity, or nothing in it moves together.
         """
         parts = affinity_parts(affinity)
+        check_subjects(parts)
         layout = LAYOUTS[self.layout](parts, self)
         if not layout.norm2 > 0:
             raise SchemaError(
@@ -185,6 +186,23 @@ def unit_layout(parts: AffinityParts, settings: NTF) -> ntf.Layout:
 
 LAYOUTS: dict[str, Callable[[AffinityParts, NTF], ntf.Layout]] = {"pair": pair_layout, "symcp": unit_layout}
 LOSSES: dict[str, ntf.Sweep] = {"l2": ntf.sweep}
+
+
+def check_subjects(parts: AffinityParts) -> None:
+    """Raise unless every subject shows a pair: nothing could be said about its loading."""
+    empty = np.flatnonzero(parts.observed.sum(axis=1) < 2)
+    if empty.size:
+        names = (
+            parts.coords["subject"].to_numpy()
+            if "subject" in parts.coords
+            else np.arange(len(parts.observed))
+        )
+        raise SchemaError(
+            f"at least two {parts.dim}s are needed" + (" in every subject" if parts.several else ""),
+            code="NT-DATA-010",
+            found=", ".join(f"subject {names[k]}: {int(parts.observed[k].sum())}" for k in empty),
+            fix="leave those subjects out" if parts.several else None,
+        )
 
 
 def warn_unseen(layout: ntf.Layout, parts: AffinityParts, settings: NTF) -> None:

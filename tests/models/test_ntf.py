@@ -298,3 +298,23 @@ def test_data_that_are_no_affinity_are_refused(rng):
     several[0, 5, 6, 7] = np.nan
     with pytest.raises(SchemaError, match="NaN at all times"):
         model.fit(several)
+
+
+def test_a_subject_or_recording_without_pairs_is_refused(rng):
+    x, model = animals(rng), nt.NTF(rank=2, n_restarts=1)
+    x[1, 1:] = np.nan
+    with pytest.raises(SchemaError, match=r"two units are needed in every subject[\s\S]*subject b: 1"):
+        model.fit(nt.differential_affinity(x))
+    with pytest.raises(SchemaError, match="at least two units are needed"):
+        model.fit(nt.differential_affinity(traces(rng, n_unit=1)))
+
+
+# ---- degenerate data --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_more_components_than_there_are_give_numbers_not_nan(layout):
+    course = np.sin(np.arange(60) / 5) ** 2
+    x = schema.continuous(np.stack([course, course, 0 * course]), dim="unit", sfreq=10.0, units="1")
+    fit = nt.NTF(rank=4, layout=layout, n_restarts=3).fit(nt.differential_affinity(x))
+    assert fit.attrs["relative_error"] < 1e-3
+    for name, variable in fit.data_vars.items():
+        assert np.isfinite(variable).all(), name
