@@ -29,7 +29,7 @@ def rank_scan(model: Any, data: Data, ranks: Sequence[int], cv: str = "blocked-t
     the stretch, their time courses in it are estimated from a random half of the pairs, and the other half
     is predicted; then the other way round. More components than there are predict worse, which they would
     not do if time courses were estimated from the very data that are scored. Owen and Perry (2009), Annals of
-    Applied Statistics 3(2), section 3.
+    Applied Statistics 3(2), for cross-validation of rows and columns together.
 
     Parameters
     ----------

@@ -107,7 +107,7 @@ def nonnegative_update(
 
     Each component in turn takes its exact non-negative minimum; ``n_passes`` rounds reuse the one expensive
     ``product`` (the matricised tensor times the Khatri-Rao product of the other factors). An entry that the
-    data say nothing about keeps its value. Cichocki and Phan (2009), eq. 15.
+    data say nothing about keeps its value. Cichocki and Phan (2009).
     """
     xp = namespace(factor)
     factor = xp.asarray(factor, copy=True)

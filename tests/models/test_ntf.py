@@ -4,7 +4,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import scipy.io
 import xarray as xr
 
 import neurotools as nt
@@ -18,9 +17,8 @@ LAYOUTS = ("pair", "symcp")
 
 # ---- data ---------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def songbird(shared):
-    content = scipy.io.loadmat(shared("data/calcium_songbird_hvc") / "MackeviciusData.mat")
-    x = schema.continuous(content["NEURAL"], dim="unit", sfreq=30.0, units="1")
+def songbird():
+    x = nt.load("songbird-hvc")["calcium/activity"]
     return nt.differential_affinity(x, smooth_s=2 / 30)
 
 
