@@ -38,7 +38,8 @@ html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"**": [], "api/**": ["sidebar-nav-bs"]}
+html_sidebars = {"*": [], "gallery/**": [], "decisions/**": [], "api/**": ["sidebar-nav-bs"]}
+templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
@@ -53,6 +54,7 @@ sphinx_gallery_conf = {
     "doc_module": ("neurotools",),
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,  # its page fetches scripts from elsewhere
     "reference_url": {"neurotools": None},
 }
 
@@ -67,7 +69,8 @@ def write_generated(app: object) -> None:
     (HERE / "validation.md").write_text(render(), encoding="utf-8")
     rows = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())
     (HERE / "errors.md").write_text(
-        "# Error codes\n\nEvery error names what was wanted, what came and what to do. The code is stable.\n\n"
+        "# Error codes\n\nEvery error names what was wanted, what came and what to do. The code is stable.\n"
+        "\n"
         f"| code | meaning |\n|---|---|\n{rows}\n",
         encoding="utf-8",
     )
