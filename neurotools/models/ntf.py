@@ -354,6 +354,7 @@ def as_dataset(solution: ntf.Solution, layout: ntf.Layout, parts: AffinityParts,
         variables["unit_loading"] = (("component", dim), space)
     attrs = {
         "kernel": parts.kernel,
+        **parts.made,
         "converged": int(solution.converged[best]),
         "n_iter": len(errors),
         "relative_error": float(final[best]),

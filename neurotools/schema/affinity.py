@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class AffinityParts:
     dense: np.ndarray | None = None
     window: int = 0
     edges: tuple[int, ...] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)  # how: smooth_s, normalise, floor
 
     @property
     def n_time(self) -> int:
@@ -83,6 +84,7 @@ def affinity_parts(data: Any) -> AffinityParts:
         observed=np.broadcast_to(observed.to_numpy().astype(bool), (up.shape[0], up.shape[2])),
         coords=_kept(data, dim),
         kernel=str(data.attrs["kernel"]),
+        made={name: data.attrs[name] for name in ("smooth_s", "normalise", "floor") if name in data.attrs},
         up=up,
         down=down,
         window=int(data.attrs.get("window_samples", 0)),

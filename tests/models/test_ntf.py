@@ -316,3 +316,11 @@ def test_more_components_than_there_are_give_numbers_not_nan(layout):
     assert fit.attrs["relative_error"] < 1e-3
     for name, variable in fit.data_vars.items():
         assert np.isfinite(variable).all(), name
+
+
+def test_a_fit_says_how_its_affinity_was_made():
+    traces = schema.continuous(np.random.default_rng(0).random((4, 60)), dim="unit", sfreq=10.0, units="1")
+    affinity = nt.differential_affinity(traces, kernel="min", smooth_s=0.3, floor=0.05)
+    fit = nt.NTF(rank=1, n_restarts=1, max_iter=2).fit(affinity)
+    told = {name: fit.attrs[name] for name in ("kernel", "smooth_s", "normalise", "floor")}
+    assert told == {"kernel": "min", "smooth_s": 0.3, "normalise": "max", "floor": 0.05}
