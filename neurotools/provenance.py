@@ -196,15 +196,20 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
 
 
 def _variable_text(result: Any) -> Any:
-    """Text of fixed width has no Zarr 3 specification; text of variable width has."""
+    """Text of fixed width has no Zarr 3 specification; text of variable width has, also an empty one."""
 
     def convert(dataset: xr.Dataset) -> xr.Dataset:
-        text = {name: v.astype(object) for name, v in dataset.variables.items() if v.dtype.kind == "U"}
-        return dataset.assign_coords({n: text[n] for n in text if n in dataset.coords}).assign(
-            {n: text[n] for n in text if n in dataset.data_vars}
+        variables = dataset.variables.items()
+        return _replaced(
+            dataset, {n: v.astype(np.dtypes.StringDType()) for n, v in variables if v.dtype.kind == "U"}
         )
 
     return result.map_over_datasets(convert) if isinstance(result, xr.DataTree) else convert(result)
+
+
+def _replaced(dataset: xr.Dataset, variables: Mapping[Any, xr.Variable]) -> xr.Dataset:
+    coords = {name: variable for name, variable in variables.items() if name in dataset.coords}
+    return dataset.assign_coords(coords).assign({n: v for n, v in variables.items() if n not in coords})
 
 
 def open_saved(path: str | Path) -> xr.Dataset | xr.DataTree:
@@ -240,7 +245,10 @@ def _open_zarr(path: Path) -> xr.DataTree:
 
 def _native(dataset: xr.Dataset) -> xr.Dataset:
     """Forget how the file was encoded, so that the object equals the one that was saved."""
-    return dataset.drop_encoding()
+    variables = dataset.variables.items()
+    # NumPy turns text of variable width into text of fixed width only by way of objects
+    text = {n: v.astype(object).astype(str) for n, v in variables if v.dtype.kind == "T"}
+    return _replaced(dataset, text).drop_encoding()
 
 
 def _check_manifest(path: Path) -> None:

@@ -48,6 +48,23 @@ def test_a_recording_comes_back_identical(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_text_stays_text_even_where_there_is_none(tmp_path, suffix):
+    empty = np.array([], dtype="U1")
+    saved = schema.recording_tree(
+        {
+            "calcium/activity": recording()["calcium/activity"],
+            "events": schema.events_table([], trial_type=empty),
+        }
+    )
+    opened = open_saved(save(saved, tmp_path / f"x.{suffix}"))
+    assert (
+        opened["events/trial_type"].dtype == empty.dtype
+    )  # xarray calls texts and numbers identical if empty
+    assert content_hash(opened) == content_hash(saved)
+    assert open_saved(save(recording(), tmp_path / f"y.{suffix}"))["events/trial_type"].dtype == "U5"
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
 @given(
     values=st.lists(st.floats(allow_nan=True, width=64), min_size=1, max_size=6),
     text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8),
