@@ -93,7 +93,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def first_sentence(target: str) -> str:
-    """First line of the docstring of ``"module"`` or ``"module:name"``, read without importing it."""
+    """First line of the docstring of ``"module"`` or ``"module:name"``, unmarked; nothing is imported."""
     module, _, name = target.partition(":")
     try:
         spec = importlib.util.find_spec(module)
@@ -104,4 +104,4 @@ def first_sentence(target: str) -> str:
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     nodes = [node for node in tree.body if getattr(node, "name", None) == name] if name else [tree]
     text = ast.get_docstring(nodes[0]) if nodes else None  # type: ignore[arg-type]
-    return (text or "").strip().split("\n")[0]
+    return (text or "").strip().split("\n")[0].replace("``", "")

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from .runner import Outcome, Plan, Watcher
 
 GOOD, BAD, QUIET, NOTE = "green", "red", "bright_black", "yellow"
 SIGN = {"done": ("✓", GOOD), "reused": ("↺", GOOD), "skipped": ("↺", GOOD), "failed": ("✗", BAD)}
+
+WIDEST = 28  # characters of any column but the last
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -45,20 +48,21 @@ def heading(text: str) -> None:
 
 
 def rows(entries: Iterable[Sequence[Any]], header: Sequence[str] = (), indent: int = 2) -> None:
-    """Print a table without lines; on a terminal the last column wraps."""
+    """Print a table without lines; long columns wrap, the last one where a terminal ends."""
     listed = [[_text(cell) for cell in entry] for entry in entries]
     if header:
         listed.insert(0, [Text(name, QUIET) for name in header])
     last = max((len(entry) for entry in listed), default=1) - 1
-    widths = [max(entry[i].cell_len for entry in listed) for i in range(last)]
+    widths = [min(max(entry[i].cell_len for entry in listed), WIDEST) for i in range(last)]
     left = indent + sum(widths) + 2 * last
     room = max(out.width - left, 24) if out.is_terminal else 1 << 20
     for entry in listed:
-        start = Text(" " * indent)
-        for cell, width in zip(entry[:last], widths, strict=True):
-            start += cell + Text(" " * (width - cell.cell_len + 2))
-        for i, line in enumerate(entry[last].wrap(out, room) or [Text("")]):
-            shown = (start if i == 0 else Text(" " * left)) + line
+        cells = [cell.wrap(out, max(width, 1)) for cell, width in zip(entry, [*widths, room], strict=True)]
+        for line in zip_longest(*cells, fillvalue=Text("")):
+            shown = Text(" " * indent)
+            for cell, width in zip(line, [*widths, 0], strict=True):
+                cell.rstrip()
+                shown += cell + Text(" " * (width - cell.cell_len + 2))
             shown.rstrip()
             out.print(shown)
 

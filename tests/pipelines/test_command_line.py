@@ -206,6 +206,21 @@ def test_list_names_pipelines_samples_models_and_formats():
     assert call("list").exit_code == 0
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_lists_fit_a_terminal_and_lose_no_word(monkeypatch, capsys, width):
+    from neurotools.pipelines import terminal
+
+    monkeypatch.setattr(terminal.out, "_width", width)
+    monkeypatch.setattr(terminal.out, "_force_terminal", True)
+    names, sentence = ", ".join(f"format-{i}" for i in range(40)), "read what is there " * 9
+    terminal.rows([("short", "", "one word"), (names, "", sentence)], ("names", "", "meaning"))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert sorted(" ".join(lines).split()) == sorted(
+        f"names meaning short one word {names} {sentence}".split()
+    )
+
+
 def test_convert_writes_an_open_format_and_replaces_nothing(recording, tmp_path):
     target = tmp_path / "b.zarr"
     assert call("convert", "recording", recording, target).exit_code == 0
