@@ -75,33 +75,48 @@ def shared(name: str) -> Path:
 
 
 def code_hash(code: Sequence[str]) -> str:
-    """One hash of the files that a check names; a folder stands for its Python files."""
+    """One hash of the files that a check names; a folder stands for its Python files.
+
+    A file that is gone counts as changed, so that an old result can still be shown, as stale.
+    """
     digest = hashlib.sha256()
     for entry in code:
         path = ROOT / entry
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(ROOT).as_posix().encode() + file.read_bytes())
+            digest.update(file.relative_to(ROOT).as_posix().encode())
+            digest.update(file.read_bytes() if file.exists() else b"gone")
     return digest.hexdigest()
 
 
 def commit() -> str:
-    """The commit of the checkout, or ``unknown`` outside a repository."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """The commit of the checkout, or ``unknown`` outside a repository or without git."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 
 def threads() -> int:
-    """The number of threads that BLAS was pinned to when this process started, or that it takes."""
-    import threadpoolctl
-
+    """The number of threads that BLAS is held to in this process, or that it takes."""
+    try:
+        import threadpoolctl
+    except ImportError:  # on a machine that has little more than NumPy
+        return int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     pools = threadpoolctl.threadpool_info()
     return max((pool["num_threads"] for pool in pools), default=1)
 
 
-def write(check: Check, rows: Sequence[Row], wall_s: float, state: str) -> dict[str, Any]:
-    """Write ``docs/validation/NAME.json``, whole or not at all, and return what was written."""
+def write(
+    check: Check, rows: Sequence[Row], wall_s: float, state: str, *, folder: Path | None = None, **facts: str
+) -> dict[str, Any]:
+    """Write ``NAME.json`` into ``folder``, whole or not at all, and return what was written.
+
+    ``folder`` is ``docs/validation`` when omitted; ``facts`` are versions or devices to be told beside those
+    that every result has.
+    """
     result = {
         "name": check.name,
         "title": check.title,
@@ -113,11 +128,13 @@ def write(check: Check, rows: Sequence[Row], wall_s: float, state: str) -> dict[
         "code_hash": code_hash(check.code),
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
-        "versions": {"python": platform.python_version(), **versions()},
+        "versions": {"python": platform.python_version(), **versions(), **facts},
         "threads": threads(),
         "wall_s": round(wall_s, 2),
     }
-    write_text(RESULTS / f"{check.name}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_text(
+        (folder or RESULTS) / f"{check.name}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    )
     return result
 
 

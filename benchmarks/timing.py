@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+Clock = Callable[[], float]
 
-def best_of(call: Callable[[], object], repeats: int = 5) -> float:
-    """Least CPU seconds of several calls; the first, which compiles and warms, is not counted."""
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS and OpenMP to one thread within this block."""
+    import threadpoolctl
+
+    with threadpoolctl.threadpool_limits(1):
+        yield
+
+
+def best_of(call: Callable[[], object], repeats: int = 5, clock: Clock = time.process_time) -> float:
+    """Least seconds of several calls; the first, which compiles and warms, is not counted."""
     call()
-    return min(_cpu_seconds(call) for _ in range(repeats))
+    return min(_seconds(call, clock) for _ in range(repeats))
 
 
 def alternate(
@@ -20,14 +32,14 @@ def alternate(
     """Best CPU seconds of both, called in turn, so that a busy neighbour hits both alike."""
     ours()
     peer()
-    pairs = [(_cpu_seconds(ours), _cpu_seconds(peer)) for _ in range(repeats)]
+    pairs = [(_seconds(ours), _seconds(peer)) for _ in range(repeats)]
     return min(a for a, _ in pairs), min(b for _, b in pairs)
 
 
-def _cpu_seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
+def _seconds(call: Callable[[], object], clock: Clock = time.process_time) -> float:
+    start = clock()
     call()
-    return time.process_time() - start
+    return clock() - start
 
 
 def gemm_peak(dtype: str = "float64", size: int = 1024) -> float:

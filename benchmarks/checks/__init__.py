@@ -1,45 +1,224 @@
 """The table of checks; one line here, one function in a file beside, one row or more on the page."""
 
-from benchmarks.checks import songbird, start_up, worms
+from benchmarks import block_model, ntf
+from benchmarks.checks import (
+    communities,
+    factorisation,
+    kills,
+    libraries,
+    loading,
+    memory,
+    products,
+    songbird,
+    start_up,
+    worms,
+)
 from benchmarks.record import Check
 
-FACTORISATION = (
+CHECKS_HERE = "benchmarks/checks"
+SWEEPS = (
     "neurotools/numerics/affinity.py",
     "neurotools/numerics/ntf.py",
+    "neurotools/numerics/pairs.py",
     "neurotools/numerics/tensor.py",
-    "neurotools/signals/affinity.py",
-    "neurotools/models/ntf.py",
+    "neurotools/numerics/units.py",
 )
+FACTORISATION = (*SWEEPS, "neurotools/signals/affinity.py", "neurotools/models/ntf.py")
+BLOCK_MODEL = (
+    "neurotools/models/block_model.py",
+    "neurotools/numerics/blockmodel.py",
+    "neurotools/numerics/blocksearch.py",
+    "neurotools/numerics/kernels/numba_blockmodel.py",
+)
+LIBRARIES = (
+    "neurotools/arrays.py",
+    *SWEEPS,
+    "neurotools/numerics/cp.py",
+    "neurotools/numerics/hmm.py",
+    "benchmarks/array_functions.py",
+)
+WRITING = ("neurotools/provenance.py", "pipelines/outputs.py", "pipelines/job.py", "pipelines/steps.py")
 
 CHECKS = {
     check.name: check
     for check in (
+        # ---- correctness --------------------------------------------------------------------------------
         Check(
-            name="start_up",
-            title="Import and command line start quickly",
-            run=start_up.start_up,
-            code=("neurotools/__init__.py", "neurotools/__init__.pyi", "pipelines/command_line.py"),
-            kind="speed",
+            name="implicit_products",
+            title="Products of affinities that are never made equal those of the dense tensor",
+            run=products.implicit_equals_dense,
+            code=(*SWEEPS, f"{CHECKS_HERE}/products.py"),
+        ),
+        Check(
+            name="masked_gradients",
+            title="Missing units: least squares over observed entries alone",
+            run=products.gradients,
+            code=(*SWEEPS, f"{CHECKS_HERE}/products.py"),
+        ),
+        Check(
+            name="hals_tensorly",
+            title="Factorisation of dense tensors equals tensorly from the same start",
+            run=factorisation.equals_tensorly,
+            code=(
+                "neurotools/numerics/cp.py",
+                "neurotools/numerics/tensor.py",
+                f"{CHECKS_HERE}/factorisation.py",
+                "benchmarks/planted.py",
+            ),
+        ),
+        Check(
+            name="ntf_recovery",
+            title="Factorisation finds planted motifs, also with units missing",
+            run=factorisation.recovers_planted,
+            code=(*FACTORISATION, f"{CHECKS_HERE}/factorisation.py", "benchmarks/planted.py"),
         ),
         Check(
             name="songbird_errors",
             title="Songbird: affinities and errors of the factorisation equal the reference",
             run=songbird.errors,
-            code=FACTORISATION,
+            code=(*FACTORISATION, f"{CHECKS_HERE}/songbird.py"),
         ),
+        Check(
+            name="planted_blocks",
+            title="Block model finds planted communities of any pattern",
+            run=communities.planted_blocks,
+            code=(*BLOCK_MODEL, f"{CHECKS_HERE}/communities.py", "benchmarks/planted.py"),
+        ),
+        Check(
+            name="no_blocks",
+            title="Block model finds one community where there are none",
+            run=communities.no_blocks,
+            code=(*BLOCK_MODEL, f"{CHECKS_HERE}/communities.py", "benchmarks/planted.py"),
+        ),
+        Check(
+            name="reference_graphs",
+            title="Block model on stored graphs, beside stored results of Leiden's method",
+            run=communities.reference_graphs,
+            code=(*BLOCK_MODEL, f"{CHECKS_HERE}/communities.py"),
+        ),
+        Check(
+            name="array_libraries",
+            title="The same numbers from every array library that runs without a GPU",
+            run=libraries.array_libraries,
+            code=(*LIBRARIES, f"{CHECKS_HERE}/libraries.py"),
+        ),
+        Check(
+            name="forward_backward",
+            title="Hidden Markov chains equal a stored result of other software",
+            run=libraries.forward_backward,
+            code=(
+                "neurotools/numerics/hmm.py",
+                "neurotools/numerics/kernels/numba_hmm.py",
+                f"{CHECKS_HERE}/libraries.py",
+            ),
+        ),
+        Check(
+            name="loaders",
+            title="Recordings of all kinds load with the sizes that are known of them",
+            run=loading.recordings,
+            code=(
+                "neurotools/loaders",
+                "neurotools/schema",
+                "neurotools/registry.py",
+                "benchmarks/recordings.py",
+                f"{CHECKS_HERE}/loading.py",
+            ),
+        ),
+        Check(
+            name="kills",
+            title="Killed ten times at random moments, results are whole and the same call completes",
+            run=kills.ten_kills,
+            code=(*WRITING, f"{CHECKS_HERE}/kills.py"),
+        ),
+        Check(
+            name="kills_fifty",
+            title="Killed fifty times, the pipeline from the command line",
+            run=kills.fifty_kills,
+            code=(*WRITING, f"{CHECKS_HERE}/kills.py"),
+            group="long",
+            budget_s=1800.0,
+        ),
+        # ---- what the data says -------------------------------------------------------------------------
         Check(
             name="songbird_sequences",
             title="Songbird: units of the motifs peak in one order after each syllable",
             run=songbird.sequences,
-            code=(*FACTORISATION, "neurotools/evaluate/nulls.py", "neurotools/numerics/sequences.py"),
+            code=(
+                *FACTORISATION,
+                "neurotools/evaluate/nulls.py",
+                "neurotools/numerics/sequences.py",
+                f"{CHECKS_HERE}/songbird.py",
+            ),
             kind="science",
         ),
         Check(
             name="worm_behaviour",
             title="Worms: motifs follow velocity and reversals",
             run=worms.behaviour,
-            code=(*FACTORISATION, "neurotools/evaluate/nulls.py", "neurotools/loaders/calcium.py"),
+            code=(
+                *FACTORISATION,
+                "neurotools/evaluate/nulls.py",
+                "neurotools/loaders/calcium.py",
+                f"{CHECKS_HERE}/worms.py",
+            ),
             kind="science",
+        ),
+        # ---- speed and memory ---------------------------------------------------------------------------
+        Check(
+            name="start_up",
+            title="Import and command line start quickly",
+            run=start_up.start_up,
+            code=(
+                "neurotools/__init__.py",
+                "neurotools/__init__.pyi",
+                "pipelines/command_line.py",
+                f"{CHECKS_HERE}/start_up.py",
+            ),
+            kind="speed",
+        ),
+        Check(
+            name="ntf_speed",
+            title="Sweeps of the factorisation beside tensorly, one thread",
+            run=ntf.rows,
+            code=(*SWEEPS, "neurotools/numerics/cp.py", "benchmarks/ntf.py", "benchmarks/sweeps.py"),
+            kind="speed",
+        ),
+        Check(
+            name="block_model_speed",
+            title="Seconds per motif of the block model, one thread",
+            run=block_model.rows,
+            code=(
+                *BLOCK_MODEL,
+                "benchmarks/block_model.py",
+                "benchmarks/planted.py",
+                f"{CHECKS_HERE}/communities.py",
+            ),
+            kind="speed",
+        ),
+        Check(
+            name="songbird_speed",
+            title="The main job on the bundled recording, from end to end",
+            run=songbird.end_to_end,
+            code=(
+                *FACTORISATION,
+                *BLOCK_MODEL,
+                "neurotools/evaluate/dynamic.py",
+                f"{CHECKS_HERE}/songbird.py",
+            ),
+            kind="speed",
+        ),
+        Check(
+            name="reader_memory",
+            title="Readers that never hold a whole file: peak memory beyond the start",
+            run=memory.readers,
+            code=(
+                "neurotools/loaders/eeg.py",
+                "neurotools/loaders/fmri.py",
+                "neurotools/loaders/mne_samples.py",
+                "neurotools/loaders/nifti.py",
+                f"{CHECKS_HERE}/memory.py",
+            ),
+            kind="speed",
         ),
     )
 }

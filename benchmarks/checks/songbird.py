@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
+import time
+
 import numpy as np
 import xarray as xr
 
 import neurotools as nt
+from benchmarks import timing
 from benchmarks.record import Row
 
 SMOOTH_S = 2 / 30
@@ -58,3 +64,45 @@ def leading_units(motif: xr.DataArray, n: int) -> np.ndarray:
 
 def _affinity(recording: xr.DataTree) -> xr.Dataset:
     return nt.differential_affinity(recording["calcium/activity"], kernel="geomean", smooth_s=SMOOTH_S)
+
+
+def end_to_end() -> list[Row]:
+    """From the bundled recording to its dynamic connectome: rank 8, ten restarts, communities of 8 motifs.
+
+    CPU seconds of the second of two calls in one process on one thread; then a whole demo, pictures and
+    page included, in a fresh process.
+    """
+    with timing.one_thread():
+        main_job()
+        seconds = main_job()
+    rows = [Row(f"songbird: {name}", value, unit="s", note="CPU time") for name, value in seconds.items()]
+    total = Row("songbird: recording to dynamic connectome", sum(seconds.values()), unit="s", note="CPU time")
+    return [total, *rows, demo()]
+
+
+def main_job() -> dict[str, float]:
+    """CPU seconds of every step."""
+    marks = [time.process_time()]
+
+    def mark(result):
+        marks.append(time.process_time())
+        return result
+
+    recording = mark(nt.load("songbird-hvc"))
+    affinity = mark(_affinity(recording))
+    fit = mark(nt.NTF(rank=8, n_restarts=10, seed=0).fit(affinity))
+    communities = mark(nt.BlockModel(seed=0).fit(fit["motif"]))
+    mark(nt.dynamic_connectome(fit, communities))
+    steps = ("reading", "affinity", "factorisation", "communities", "active motifs")
+    return dict(zip(steps, np.diff(marks).tolist(), strict=True))
+
+
+def demo() -> Row:
+    """Wall seconds of ``neurotools demo`` in a fresh process."""
+    code = "from neurotools.pipelines.command_line import main; main()"
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-c", code, "demo", "--out", f"{folder}/demo"]
+        start = time.perf_counter()
+        subprocess.run(words, check=True, capture_output=True)
+        seconds = time.perf_counter() - start
+    return Row("neurotools demo, report included", seconds, "<= 180", unit="s", note="wall time")

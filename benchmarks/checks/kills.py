@@ -1,0 +1,202 @@
+"""Killed at random moments: what stands on disk is old, new or nothing, and the same call completes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+import neurotools as nt
+from benchmarks.record import Row
+from neurotools.errors import NeurotoolsError
+from neurotools.schema import recording_tree
+
+SEED = 20261121
+PIPELINE = "dynamic-connectome"
+SETTINGS = ("smooth_s=0.0667", "model.rank=2", "model.n_restarts=4", "communities.degree_corrected=false")
+N_UNITS = 20  # of the songbird recording, so that a run takes seconds
+
+
+def ten_kills() -> list[Row]:
+    """Ten kills of a running pipeline and of each kind of saving, in forks of this process."""
+    return [*saving(10), *running(10, in_fork)]
+
+
+def fifty_kills() -> list[Row]:
+    """Fifty of each; the pipeline is started from the command line."""
+    return [*saving(50), *running(50, from_command_line)]
+
+
+# ---- killing ------------------------------------------------------------------------------------------
+class Killable:
+    """Something under way in another process."""
+
+    def __init__(self, pid: int, wait: Callable[[], int]) -> None:
+        self.pid, self.wait = pid, wait
+
+    def kill_after(self, seconds: float) -> bool:
+        """Kill it after a while; whether it was still at work."""
+        time.sleep(seconds)
+        os.kill(self.pid, signal.SIGKILL)  # until it is waited for, the number stays its own
+        return self.wait() == -signal.SIGKILL
+
+
+def forked(act: Callable[[], object]) -> Killable:
+    """Do one thing, silently, in a copy of this process, which has everything imported."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1)
+            os.dup2(quiet, 2)
+            act()
+        finally:
+            os._exit(0)
+    return Killable(pid, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+# ---- nt.save --------------------------------------------------------------------------------------------
+def saving(n_kills: int) -> list[Row]:
+    """Kill ``nt.save`` while it writes over an older result; half of the time there is none."""
+    old, new = (
+        xr.Dataset({"x": (("row", "column"), np.full((4000, 500), value))}, attrs={"version": int(value)})
+        for value in (1.0, 2.0)
+    )
+    rng, rows = np.random.default_rng(SEED), []
+    for suffix in (".nc", ".zarr"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"result{suffix}"
+            lasts = timed(lambda path=path: nt.save(new, path))
+            path = Path(folder) / f"target{suffix}"
+            found: Counter[str] = Counter()
+            for turn in range(n_kills):
+                remove(path)
+                if turn % 2:
+                    nt.save(old, path)
+                run = forked(lambda path=path: nt.save(new, path))
+                in_time = run.kill_after(rng.uniform(0, 1.2 * lasts))
+                found[what_stands(path, old, new)] += 1
+                found["killed in time"] += in_time
+        note = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
+        compared = f"kills of nt.save to {suffix} that left a damaged result, of {n_kills}"
+        rows.append(Row(compared, found["damaged"], "<= 0", note=note))
+    return rows
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Wall seconds of the second of two calls."""
+    act()
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def remove(path: Path) -> None:
+    """Take away what earlier turns left."""
+    for rest in [path, *path.parent.glob(f".{path.name}*")]:
+        if rest.is_dir():
+            shutil.rmtree(rest)
+        else:
+            rest.unlink(missing_ok=True)
+
+
+def what_stands(path: Path, old: xr.Dataset, new: xr.Dataset) -> str:
+    """``absent``, ``old``, ``new`` or ``damaged``."""
+    if not path.exists():
+        return "absent"
+    try:
+        found = nt.open_fit(path)
+    except NeurotoolsError:
+        return "damaged"
+    for what, whole in (("old", old), ("new", new)):
+        if nt.content_hash(found) == nt.content_hash(whole):
+            return what
+    return "damaged"
+
+
+# ---- a running pipeline -----------------------------------------------------------------------------------
+def running(n_kills: int, begin: Callable[[Path, Path], Killable]) -> list[Row]:
+    """Kill a run of the main pipeline, then give the same command again."""
+    from neurotools.pipelines import outputs
+
+    rng, found = np.random.default_rng(SEED), Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        recording = small_recording(home / "small.nc")
+        run_here(recording, home / "first")
+        start = time.perf_counter()
+        wanted = run_here(recording, home / "second")
+        lasts = time.perf_counter() - start
+        for turn in range(n_kills):
+            out = home / f"out{turn}"
+            found["killed in time"] += begin(recording, out).kill_after(rng.uniform(0, 1.1 * lasts))
+            manifest = outputs.published(out) if out.exists() else None
+            found["complete when killed"] += manifest is not None
+            found["false"] += not stands_true(out, manifest, wanted)
+            kept = {path.name for path in (out / outputs.WORK).rglob("steps/*.nc")}
+            found["differing"] += run_here(recording, out) != wanted
+            found["steps found finished"] += len(kept)
+            found["rubbish"] += bool([*out.rglob("*.part"), *out.rglob("staging-*")])
+    note = f"{found['killed in time']} killed at work, {found['steps found finished']} finished steps kept, "
+    note += f"{found['complete when killed']} results were already complete; {lasts:.1f} s a run"
+    return [
+        Row(
+            f"reruns whose content differs from a run never killed, of {n_kills}",
+            found["differing"], "<= 0", note=note,
+        ),
+        Row("kills that left a result that is not what it says it is", found["false"], "<= 0"),
+        Row("reruns that left temporary files behind", found["rubbish"], "<= 0"),
+    ]  # fmt: skip
+
+
+def small_recording(path: Path) -> Path:
+    """Some units of the bundled songbird recording, in a file of their own."""
+    activity = nt.load("songbird-hvc")["calcium/activity"].isel(unit=slice(N_UNITS))
+    return nt.save(recording_tree({"calcium/activity": activity}), path)
+
+
+def run_here(recording: Path, out: Path) -> str:
+    """Run the pipeline in this process; the hash of its content."""
+    from neurotools.pipelines.runner import run
+
+    record = run(PIPELINE, recording, out, overrides=list(SETTINGS)).records[0]
+    if record.content_hash is None:
+        raise RuntimeError(f"the run failed: {record.error}")
+    return record.content_hash
+
+
+def stands_true(out: Path, manifest: dict[str, object] | None, wanted: str) -> bool:
+    """Whether what can be seen in the folder of a killed run is whole."""
+    if manifest is not None and manifest["content_hash"] != wanted:
+        return False
+    if not (out / "fit.nc").exists():
+        return True
+    try:
+        nt.open_fit(out / "fit.nc")
+    except NeurotoolsError:
+        return False
+    return True
+
+
+def in_fork(recording: Path, out: Path) -> Killable:
+    """A run in a copy of this process."""
+    return forked(lambda: run_here(recording, out))
+
+
+def from_command_line(recording: Path, out: Path) -> Killable:
+    """``neurotools run`` in a process of its own."""
+    words = [sys.executable, "-c", "from neurotools.pipelines.command_line import main; main()", "run"]
+    words += [PIPELINE, str(recording), str(out)]
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return Killable(process.pid, process.wait)
