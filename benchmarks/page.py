@@ -61,5 +61,6 @@ def _line(row: dict[str, Any]) -> str:
     interval = "" if row["interval"] is None else "{:.4g} to {:.4g}".format(*row["interval"])
     bound = "" if row["bound"] == "report" else row["bound"]
     note = f" ({row['note']})" if row["note"] else ""
-    number = f"{row['number']:.5g} {row['unit']}"
-    return f"| {row['compared']}{note} | {number} | {interval} | {bound} | {MARKS[row['verdict']]} |"
+    number = f"{row['number']:.5g} {row['unit']}".strip()
+    cells = (row["compared"] + note, number, interval, bound, MARKS[row["verdict"]])
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
