@@ -39,6 +39,10 @@ from .signals.epochs import epochs as epochs
 from .signals.epochs import windows as windows
 from .signals.spectral import band_power as band_power
 from .evaluate.motifs import motif as motif
+from .signals.design import ExponentialHistory as ExponentialHistory
+from .signals.design import RaisedCosine as RaisedCosine
+from .signals.design import choice_design as choice_design
+from .signals.design import glm_design as glm_design
 from .signals.spikes import bin_spikes as bin_spikes
 from .signals.spikes import psth as psth
 from .signals.tuning import tuning_curve as tuning_curve

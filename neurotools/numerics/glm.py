@@ -33,10 +33,10 @@ def softplus(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """Return 1 / (1 + e^-x), written so that a large negative argument does not overflow."""
+    """Return 1 / (1 + e^-x); the argument is kept above the point where e^-x would overflow."""
     xp = namespace(x)
-    small = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, xp.ones_like(x), small) / (1 + small)
+    lowest = -700.0 if x.dtype == xp.float64 else -85.0
+    return 1 / (1 + xp.exp(-xp.maximum(x, xp.full_like(x, lowest))))
 
 
 def _sigmoid_slope(x: Array) -> Array:
@@ -170,19 +170,26 @@ def weighted_grams(
     of rows, so that memory stays small.
     """
     xp = namespace(x)
-    n_time, n_column = x.shape
-    n_problem = weights.shape[1]
-    packed = xp.zeros((n_column * (n_column + 1) // 2, n_problem), dtype=x.dtype, device=device_of(x))
-    for begin in range(0, n_time, CHUNK):
-        stop = min(begin + CHUNK, n_time)
-        rows = xp.permute_dims(x[begin:stop, :], (1, 0))
-        outer = xp.concat([rows[a : a + 1, :] * rows[a:, :] for a in range(n_column)], axis=0)
-        packed = packed + outer @ weights[begin:stop, :]
-    full = xp.take(packed, xp.asarray(_unpacked(n_column), device=device_of(x)), axis=0)
-    return xp.permute_dims(xp.reshape(full, (n_column, n_column, n_problem)), (2, 0, 1))
+    n_column = x.shape[1]
+    size = (n_column * (n_column + 1) // 2, weights.shape[1])
+    packed = xp.zeros(size, dtype=x.dtype, device=device_of(x))
+    for begin in range(0, x.shape[0], CHUNK):
+        stop = min(begin + CHUNK, x.shape[0])
+        packed = packed + packed_outer(x[begin:stop, :]) @ weights[begin:stop, :]
+    return unpacked(packed, n_column)
 
 
-def _unpacked(n: int) -> list[int]:
-    """Place in a packed upper triangle of each entry of a symmetric matrix, row by row."""
+def packed_outer(x: Float[Array, "time column"]) -> Float[Array, "pair time"]:
+    """Products of every two columns, each pair once: the outer product of each row, packed."""
+    xp = namespace(x)
+    rows = xp.asarray(xp.permute_dims(x, (1, 0)), copy=True)
+    return xp.concat([rows[a : a + 1, :] * rows[a:, :] for a in range(x.shape[1])], axis=0)
+
+
+def unpacked(packed: Float[Array, "pair problem"], n: int) -> Float[Array, "problem column column"]:
+    """Symmetric matrices (problem, n, n) from their packed upper triangles."""
+    xp = namespace(packed)
     row_start = [a * n - a * (a - 1) // 2 for a in range(n)]
-    return [row_start[min(a, b)] + abs(a - b) for a in range(n) for b in range(n)]
+    places = [row_start[min(a, b)] + abs(a - b) for a in range(n) for b in range(n)]
+    full = xp.take(packed, xp.asarray(places, device=device_of(packed)), axis=0)
+    return xp.permute_dims(xp.reshape(full, (n, n, packed.shape[1])), (2, 0, 1))

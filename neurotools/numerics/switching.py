@@ -11,16 +11,16 @@ Every step raises the log posterior or leaves it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from neurotools.arrays import Array, device_of, like, namespace
+from neurotools.arrays import Array, device_of, like, namespace, to_numpy
 from neurotools.numerics import glm, hmm
 
 HALVINGS = 12  # of a step that does not raise the objective, before the unit keeps its weights
-ROWS = 2048  # samples whose means are in memory at a time
+DISPERSED = ("negative_binomial", "gaussian")  # families with a dispersion to learn
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,33 @@ class Problem:
 
 def log_likelihood(params: Params, problem: Problem) -> Float[Array, "time state"]:
     """Log probability of all units at each sample under each state, without terms of y alone."""
+    return likelihoods(params, None, problem)[0]
+
+
+def likelihoods(params: Params, state_prob: Array | None, problem: Problem) -> tuple[Array, Array]:
+    """Log likelihood (time, state) of all units, and (unit) of each one expected over states.
+
+    Both from one pass over time; the second is zero where no probabilities of states are given.
+    """
     xp = namespace(problem.x)
-    family, link = glm.FAMILIES[problem.family], glm.LINKS[problem.link]
-    parts = []
+    family = glm.FAMILIES[problem.family]
+    together, each = [], xp.zeros_like(params.dispersion)
     for begin, stop in chunks(problem.x.shape[0]):
-        states = []
-        for k in range(params.weights.shape[0]):
-            mean = glm.bounded_mean(problem.family, link, problem.x[begin:stop, :] @ params.weights[k, :, :])
-            log_prob = family.log_prob(problem.y[begin:stop, :], mean, params.dispersion)
-            states.append(xp.sum(log_prob, axis=1))
-        parts.append(xp.stack(states, axis=1))
-    return xp.concat(parts, axis=0)
+        mean, _ = means(params, problem, begin, stop)
+        log_prob = family.log_prob(problem.y[begin:stop, None, :], mean, params.dispersion)
+        together.append(xp.sum(log_prob, axis=2))
+        if state_prob is not None:
+            each = each + xp.sum(state_prob[begin:stop, :, None] * log_prob, axis=(0, 1))
+    return xp.concat(together, axis=0), each
+
+
+def means(params: Params, problem: Problem, begin: int, stop: int) -> tuple[Array, Array]:
+    """Means (time, state, unit) of a chunk of samples under every state, and their linear predictors."""
+    xp = namespace(problem.x)
+    n_state, n_column, n_unit = params.weights.shape
+    wide = xp.reshape(xp.permute_dims(params.weights, (1, 0, 2)), (n_column, n_state * n_unit))
+    predictor = xp.reshape(problem.x[begin:stop, :] @ wide, (stop - begin, n_state, n_unit))
+    return glm.bounded_mean(problem.family, glm.LINKS[problem.link], predictor), predictor
 
 
 def log_normaliser(params: Params, problem: Problem) -> float:
@@ -72,26 +88,30 @@ def log_normaliser(params: Params, problem: Problem) -> float:
 
 def chunks(n: int) -> list[tuple[int, int]]:
     """Ranges of rows that are worked on together."""
-    return [(begin, min(begin + ROWS, n)) for begin in range(0, n, ROWS)]
+    return [(begin, min(begin + glm.CHUNK, n)) for begin in range(0, n, glm.CHUNK)]
 
 
-def posterior(params: Params, problem: Problem) -> hmm.Smoothed:
-    """Posterior over states given whole sessions."""
-    return hmm.smooth(
-        params.log_initial, params.log_transition, log_likelihood(params, problem), problem.start
+def posterior(params: Params, problem: Problem, known: Array | None = None) -> hmm.Smoothed:
+    """Posterior over states given whole sessions; ``known`` is the log likelihood where it is at hand."""
+    log_prob = log_likelihood(params, problem) if known is None else known
+    xp = namespace(log_prob)
+    # The recursion is serial and its arrays are small (time x state): it runs on the host, wherever the sums
+    # over units run.
+    found = hmm.smooth(
+        to_numpy(params.log_initial), to_numpy(params.log_transition), to_numpy(log_prob), problem.start
+    )
+    evidence = xp.asarray(float(found.log_evidence), dtype=log_prob.dtype, device=device_of(log_prob))
+    others = [part.name for part in fields(found) if part.name != "log_evidence"]
+    return replace(
+        found, log_evidence=evidence, **{name: like(getattr(found, name), log_prob) for name in others}
     )
 
 
 def log_prior(params: Params, problem: Problem) -> float:
     """Log density of the parameters, up to a constant."""
     xp = namespace(params.weights)
-    around = params.weights - params.centre[None, :, :]
-    total = -0.5 * xp.sum(problem.precision[None, :, None] * around**2)
-    total = total - 0.5 * xp.sum(
-        problem.centre_precision[:, None] * (params.centre - problem.centre_mean) ** 2
-    )
     staying = xp.sum(xp.linalg.diagonal(params.log_transition))
-    return float(total + problem.stickiness * staying)
+    return float(xp.sum(unit_log_prior(params, problem)) + problem.stickiness * staying)
 
 
 def expectation_maximisation(
@@ -103,23 +123,30 @@ def expectation_maximisation(
 ) -> tuple[Params, hmm.Smoothed, list[float], bool]:
     """Alternate posteriors and updates until the log posterior gains less than ``tol`` relative."""
     trace: list[float] = []
-    found = posterior(params, problem)
+    found, normaliser = posterior(params, problem), log_normaliser(params, problem)
     for iteration in range(max_iter):
-        trace.append(float(found.log_evidence) + log_normaliser(params, problem) + log_prior(params, problem))
+        trace.append(float(found.log_evidence) + normaliser + log_prior(params, problem))
         if watch is not None:
             watch(iteration, trace[-1])
         if len(trace) > 1 and trace[-1] - trace[-2] < tol * abs(trace[-1]):
             return params, found, trace, True
-        params = maximise(params, found, problem)
-        found = posterior(params, problem)
+        params, known = maximise(params, found, problem)
+        if problem.family in DISPERSED:
+            normaliser = log_normaliser(params, problem)
+        found = posterior(params, problem, known)
     return params, found, trace, False
 
 
-def maximise(params: Params, found: hmm.Smoothed, problem: Problem) -> Params:
-    """One M-step: transitions in closed form, weights by a damped Fisher step, dispersion by search."""
+def maximise(params: Params, found: hmm.Smoothed, problem: Problem) -> tuple[Params, Array | None]:
+    """One M-step: transitions in closed form, weights by a damped Fisher step, dispersion by search.
+
+    Also the log likelihood (time, state) at the new parameters, where the steps have met it.
+    """
     params = replace(params, **transitions(found, problem))
-    params = weights_step(params, found.state_prob, problem)
-    return dispersion_step(params, found.state_prob, problem)
+    params, known = weights_step(params, found.state_prob, problem)
+    if problem.family not in DISPERSED:
+        return params, known
+    return dispersion_step(params, found.state_prob, problem), None
 
 
 def transitions(found: hmm.Smoothed, problem: Problem) -> dict[str, Array]:
@@ -137,94 +164,145 @@ def transitions(found: hmm.Smoothed, problem: Problem) -> dict[str, Array]:
 
 
 # ---- weights ----------------------------------------------------------------------------------------------
-def weights_step(params: Params, state_prob: Array, problem: Problem) -> Params:
-    """Raise the expected log posterior of each unit's weights, all states and the centre together."""
-    gradient, information = derivatives(params, state_prob, problem)
+def weights_step(params: Params, state_prob: Array, problem: Problem) -> tuple[Params, Array]:
+    """Raise the expected log posterior of each unit's weights, all states and the centre together.
+
+    Also the log likelihood (time, state) at the new weights.
+    """
+    gradient, information, expected = derivatives(params, state_prob, problem)
     step, centre_step = arrowhead(params, gradient, information, problem)
-    return damped(params, step, centre_step, state_prob, problem)
+    before = expected + unit_log_prior(params, problem)
+    return damped(params, (step, centre_step), before, state_prob, problem)
 
 
-def derivatives(params: Params, state_prob: Array, problem: Problem) -> tuple[Array, Array]:
-    """Gradient (state, column, unit) and Fisher information (state, unit, column, column) of the data."""
+def derivatives(params: Params, state_prob: Array, problem: Problem) -> tuple[Array, Array, Array]:
+    """Slopes of the expected log likelihood of the data in one pass over time.
+
+    Gradient (state, column, unit), Fisher information (state, unit, column, column), and the expected log
+    likelihood (unit) itself.
+    """
     xp = namespace(problem.x)
     family, link = glm.FAMILIES[problem.family], glm.LINKS[problem.link]
-    gradient, information = [], []
-    for k in range(params.weights.shape[0]):
-        predictor = problem.x @ params.weights[k, :, :]
-        mean = glm.bounded_mean(problem.family, link, predictor)
-        slope, variance = link.slope(predictor), family.variance(mean, params.dispersion)
-        weight = state_prob[:, k : k + 1] * slope / variance
-        gradient.append(xp.permute_dims(problem.x, (1, 0)) @ (weight * (problem.y - mean)))
-        information.append(glm.weighted_grams(problem.x, weight * slope))
-    return xp.stack(gradient), xp.stack(information)
+    n_state, n_column, n_unit = params.weights.shape
+    gradient: Array = 0.0
+    packed: Array = 0.0
+    expected = xp.zeros_like(params.dispersion)
+    for begin, stop in chunks(problem.x.shape[0]):
+        x, y, prob = problem.x[begin:stop, :], problem.y[begin:stop, None, :], state_prob[begin:stop, :, None]
+        mean, predictor = means(params, problem, begin, stop)
+        slope = link.slope(predictor)
+        weight = prob * slope / family.variance(mean, params.dispersion)
+        expected = expected + xp.sum(prob * family.log_prob(y, mean, params.dispersion), axis=(0, 1))
+        flat = (stop - begin, n_state * n_unit)
+        gradient = gradient + xp.permute_dims(x, (1, 0)) @ xp.reshape(weight * (y - mean), flat)
+        packed = packed + glm.packed_outer(x) @ xp.reshape(weight * slope, flat)
+    information = xp.reshape(glm.unpacked(packed, n_column), (n_state, n_unit, n_column, n_column))
+    gradient = xp.permute_dims(xp.reshape(gradient, (n_column, n_state, n_unit)), (1, 0, 2))
+    return gradient, information, expected
 
 
 def arrowhead(params: Params, gradient: Array, information: Array, problem: Problem) -> tuple[Array, Array]:
-    """Newton step of weights and centre: state blocks tied by the centre, one small system per unit.
-
-    With P the precision, H_k the information of state k and g_k its gradient, the blocks are H_k + P, the
-    border is -P, and the Schur complement of the centre is sum_k (P - P (H_k + P)^-1 P) plus its prior.
-    """
+    """Newton step of weights and centre: state blocks tied by the centre, one small system per unit."""
     xp = namespace(gradient)
-    n_state, n_column, _ = gradient.shape
     prior = problem.precision
+    inverse, reach, schur = arrow_blocks(information, problem)
     pull = prior[None, :, None] * (params.centre[None, :, :] - params.weights)
     g = xp.permute_dims(gradient + pull, (0, 2, 1))[..., None]  # (state, unit, column, 1)
-    identity = xp.eye(n_column, dtype=g.dtype, device=device_of(g))
-    scale = 1e-9 * xp.max(xp.abs(information))  # a column that never varies must not make the system singular
-    blocks = information + identity * (prior + scale)[None, None, :, None]
-    border = identity * prior[:, None]
-    both = xp.linalg.solve(blocks, xp.concat([g, xp.broadcast_to(border, blocks.shape)], axis=-1))
-    solved, reach = both[..., :1], both[..., 1:]
+    solved = inverse @ g
     centre_pull = problem.centre_precision[:, None] * (problem.centre_mean - params.centre)
     g0 = xp.permute_dims(centre_pull - xp.sum(pull, axis=0), (1, 0))[..., None]
-    diagonal = n_state * prior + problem.centre_precision
-    schur = identity * (diagonal + (diagonal == 0))[None, :, None] - prior[None, :, None] * xp.sum(
-        reach, axis=0
-    )
     centre = xp.linalg.solve(schur, g0 + prior[None, :, None] * xp.sum(solved, axis=0))
     weights = solved + reach @ xp.broadcast_to(centre[None, ...], solved.shape)
     return xp.permute_dims(weights[..., 0], (0, 2, 1)), xp.permute_dims(centre[..., 0], (1, 0))
 
 
-def damped(params: Params, step: Array, centre_step: Array, state_prob: Array, problem: Problem) -> Params:
-    """Take the step, halved for each unit until its expected log posterior does not fall."""
-    xp = namespace(step)
-    before = unit_objective(params, state_prob, problem)
+def damped(
+    params: Params, steps: tuple[Array, Array], before: Array, state_prob: Array, problem: Problem
+) -> tuple[Params, Array]:
+    """Take the steps of weights and centre, halved for each unit until its objective does not fall."""
+    xp = namespace(before)
     size = xp.ones_like(before)
-    for _ in range(HALVINGS):
+    for attempt in range(HALVINGS + 1):
         moved = replace(
-            params, weights=params.weights + size * step, centre=params.centre + size * centre_step
+            params, weights=params.weights + size * steps[0], centre=params.centre + size * steps[1]
         )
-        worse = unit_objective(moved, state_prob, problem) < before
+        known, expected = likelihoods(moved, state_prob, problem)
+        worse = expected + unit_log_prior(moved, problem) < before
         if not bool(xp.any(worse)):
-            return moved
-        size = xp.where(worse, size / 2, size)
-    size = xp.where(worse, xp.zeros_like(size), size)
-    return replace(params, weights=params.weights + size * step, centre=params.centre + size * centre_step)
+            break
+        smaller = size / 2 if attempt < HALVINGS - 1 else xp.zeros_like(size)
+        size = xp.where(worse, smaller, size)
+    return moved, known
 
 
-def unit_objective(params: Params, state_prob: Array, problem: Problem) -> Float[Array, " unit"]:
-    """Expected log likelihood and log prior of each unit's own parameters."""
+def unit_log_prior(params: Params, problem: Problem) -> Float[Array, " unit"]:
+    """Log density of each unit's own weights and centre, up to a constant."""
     xp = namespace(problem.x)
     around = params.weights - params.centre[None, :, :]
     total = -0.5 * xp.sum(problem.precision[None, :, None] * around**2, axis=(0, 1))
     off = params.centre - problem.centre_mean
-    total = total - 0.5 * xp.sum(problem.centre_precision[:, None] * off**2, axis=0)
-    return total + expected_log_prob(params, state_prob, problem, params.dispersion)
+    return total - 0.5 * xp.sum(problem.centre_precision[:, None] * off**2, axis=0)
 
 
 def expected_log_prob(params: Params, state_prob: Array, problem: Problem, dispersion: Array) -> Array:
-    """Log likelihood of each unit, expected over states."""
-    xp = namespace(problem.x)
-    family, link = glm.FAMILIES[problem.family], glm.LINKS[problem.link]
-    total = xp.zeros_like(params.dispersion)
-    for k in range(params.weights.shape[0]):
-        mean = glm.bounded_mean(problem.family, link, problem.x @ params.weights[k, :, :])
-        total = total + xp.sum(
-            state_prob[:, k : k + 1] * family.log_prob(problem.y, mean, dispersion), axis=0
-        )
-    return total
+    """Log likelihood of each unit, expected over states, at another dispersion."""
+    return likelihoods(replace(params, dispersion=dispersion), state_prob, problem)[1]
+
+
+# ---- evidence ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Spread:
+    """How far weights lie from their centre, and centres from their mean; summed over states and units.
+
+    ``squares`` at the optimum, ``variance`` of its Laplace approximation, and how many terms were summed.
+    """
+
+    squares: Float[Array, " column"]
+    variance: Float[Array, " column"]
+    n: int
+
+
+def spreads(params: Params, state_prob: Array, problem: Problem) -> tuple[Spread, Spread]:
+    """What the width of the prior is learned from: weights around centres, and centres around their mean.
+
+    The curvature is that of the expected log posterior, so uncertainty about states is not in it.
+    """
+    xp = namespace(params.weights)
+    _, information, _ = derivatives(params, state_prob, problem)
+    inverse, reach, schur = arrow_blocks(information, problem)
+    centre = xp.linalg.inv(schur)  # (unit, column, column)
+    lag = reach - xp.eye(reach.shape[-1], dtype=reach.dtype, device=device_of(reach))
+    tied = xp.sum((lag @ centre[None, ...]) * lag, axis=-1)
+    around = params.weights - params.centre[None, :, :]
+    off = params.centre - problem.centre_mean
+    n_state, _, n_unit = params.weights.shape
+    return (
+        Spread(
+            xp.sum(around**2, axis=(0, 2)),
+            xp.sum(xp.linalg.diagonal(inverse) + tied, axis=(0, 1)),
+            n_state * n_unit,
+        ),
+        Spread(xp.sum(off**2, axis=1), xp.sum(xp.linalg.diagonal(centre), axis=0), n_unit),
+    )
+
+
+def arrow_blocks(information: Array, problem: Problem) -> tuple[Array, Array, Array]:
+    """Parts of the curvature of weights (state blocks) and their centre (border).
+
+    With P the precision and H_k the information of state k: the inverses of H_k + P, these times P, and the
+    Schur complement of the centre, sum_k (P - P (H_k + P)^-1 P) plus its own prior.
+    """
+    xp = namespace(information)
+    prior, n_state = problem.precision, information.shape[0]
+    identity = xp.eye(prior.shape[0], dtype=prior.dtype, device=device_of(prior))
+    scale = 1e-9 * xp.max(xp.abs(information))  # a column that never varies must not make the system singular
+    inverse = xp.linalg.inv(information + identity * (prior + scale)[None, None, :, None])
+    reach = inverse * prior
+    diagonal = n_state * prior + problem.centre_precision
+    schur = identity * (diagonal + (diagonal == 0))[None, :, None] - prior[None, :, None] * xp.sum(
+        reach, axis=0
+    )
+    return inverse, reach, schur
 
 
 # ---- dispersion -------------------------------------------------------------------------------------------
@@ -233,7 +311,7 @@ LOG_STEPS = (-1.0, -0.3, -0.1, -0.03, 0.03, 0.1, 0.3, 1.0)
 
 def dispersion_step(params: Params, state_prob: Array, problem: Problem) -> Params:
     """Take the best of a few multiples of each unit's dispersion; families without one keep it."""
-    if problem.family not in ("negative_binomial", "gaussian"):
+    if problem.family not in DISPERSED:
         return params
     xp = namespace(params.dispersion)
     best, score = params.dispersion, _dispersion_score(params, state_prob, problem, params.dispersion)
@@ -252,19 +330,25 @@ def _dispersion_score(params: Params, state_prob: Array, problem: Problem, dispe
 
 
 # ---- starts -----------------------------------------------------------------------------------------------
-def one_state(problem: Problem, n_iter: int = 30) -> Params:
-    """The model with a single state, from zero weights: where every start begins."""
+def one_state(problem: Problem, max_iter: int = 50, tol: float = 1e-9) -> Params:
+    """The model with a single state, from the mean of the prior: where every start begins."""
     xp = namespace(problem.x)
-    n_column, n_unit = problem.x.shape[1], problem.y.shape[1]
-    zeros = xp.zeros((1, n_column, n_unit), dtype=problem.x.dtype, device=device_of(problem.x))
+    n_time, n_unit = problem.y.shape
     nothing = xp.zeros((1, 1), dtype=problem.x.dtype, device=device_of(problem.x))
     ones = xp.ones((n_unit,), dtype=problem.x.dtype, device=device_of(problem.x))
     params = Params(
-        zeros, zeros[0, ...], nothing[0, ...], nothing, ones * 5.0 if problem.family != "gaussian" else ones
-    )
-    everywhere = xp.ones((problem.x.shape[0], 1), dtype=problem.x.dtype, device=device_of(problem.x))
-    for _ in range(n_iter):
-        params = dispersion_step(weights_step(params, everywhere, problem), everywhere, problem)
+        problem.centre_mean[None, :, :], problem.centre_mean, nothing[0, ...], nothing,
+        ones * 5.0 if problem.family == "negative_binomial" else ones,
+    )  # fmt: skip
+    everywhere = xp.ones((n_time, 1), dtype=problem.x.dtype, device=device_of(problem.x))
+    last = -float("inf")
+    for _ in range(max_iter):
+        params, known = weights_step(params, everywhere, problem)
+        params = dispersion_step(params, everywhere, problem)
+        objective = float(xp.sum(known)) + log_prior(params, problem)
+        if objective - last < tol * abs(objective) and problem.family not in DISPERSED:
+            break
+        last = objective
     return params
 
 

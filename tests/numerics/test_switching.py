@@ -49,7 +49,7 @@ def test_the_arrowhead_step_is_newtons_on_all_weights_of_a_unit(rng):
     given = problem(rng)
     params = switching.random_start(switching.one_state(given), 2, 0.3, (0,))
     prob = rng.dirichlet(np.ones(2), size=400)
-    gradient, information = switching.derivatives(params, prob, given)
+    gradient, information, _ = switching.derivatives(params, prob, given)
     step, centre_step = switching.arrowhead(params, gradient, information, given)
     P, C, unit = np.diag(given.precision), np.diag(given.centre_precision), 1
     zero = np.zeros((3, 3))
@@ -77,7 +77,7 @@ def test_the_gradient_is_the_slope_of_the_expected_log_likelihood(rng):
     given = problem(rng, "negative_binomial", "softplus")
     params = switching.random_start(switching.one_state(given), 2, 0.3, (0,))
     prob = rng.dirichlet(np.ones(2), size=400)
-    gradient, _ = switching.derivatives(params, prob, given)
+    gradient, *_ = switching.derivatives(params, prob, given)
     for k, c, u in [(0, 0, 0), (1, 2, 3)]:
         values = []
         for sign in (1, -1):
