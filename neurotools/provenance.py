@@ -23,6 +23,8 @@ from neurotools._version import __version__
 from neurotools.errors import FileError, ResultError, SettingsError
 
 MANIFEST = "neurotools-manifest.json"
+PART_BYTES = 1 << 24  # what is left on disk is written in parts of this size, and memory is bounded by them
+LAZY_BYTES = 1 << 26  # arrays of a recording of more than 64 MiB stay on disk
 # Attributes that say where and when something was computed, not what; a hash of content leaves them out.
 PROVENANCE_ATTRS = {"created", "wall_time_s", "peak_memory_mb", "host", "source", "threads"}
 
@@ -164,6 +166,8 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
     Parameters
     ----------
     result : xarray.Dataset, xarray.DataTree or xarray.DataArray
+        Large arrays that were left on disk are written in parts of ``PART_BYTES``; peak memory is at most
+        four such parts.
     path : path
         Ends in ``.nc`` or ``.zarr``. An existing result there is replaced only once the new one is
         complete on disk.
@@ -181,11 +185,14 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
             "results are saved as netCDF or Zarr",
             found=path.name, expected="a path that ends in .nc or .zarr",
         )  # fmt: skip
+    result, large = _apart(result)
     with atomic(path) as staged:
         if path.suffix == ".nc":
             result.to_netcdf(staged, engine="h5netcdf")
+            _add_to_netcdf(staged, large)
         else:
             _variable_text(result).to_zarr(staged, mode="w", consolidated=False, write_empty_chunks=True)
+            _add_to_zarr(staged, large)
             sizes = {
                 p.relative_to(staged).as_posix(): p.stat().st_size
                 for p in sorted(staged.rglob("*"))
@@ -193,6 +200,68 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
             }
             (staged / MANIFEST).write_text(json.dumps({"files": sizes, "neurotools": __version__}))
     return path
+
+
+# ---- arrays that were left on disk are written part by part -------------------------------------------
+def _apart(result: Any) -> tuple[Any, dict[tuple[str, str], xr.Variable]]:
+    """``result`` without its large arrays that are not in memory, and these by node and name."""
+    if isinstance(result, xr.Dataset):
+        large = {
+            str(name): array.variable
+            for name, array in result.data_vars.items()
+            if not array.variable._in_memory and array.dtype.kind in "iuf" and array.nbytes > PART_BYTES
+        }
+        return result.drop_vars(large), {("/", name): variable for name, variable in large.items()}
+    result, collected = result.copy(), {}
+    for node in result.subtree:
+        rest, found = _apart(node.to_dataset(inherit=False))
+        if found:
+            node.dataset = rest
+            collected |= {(node.path, name): variable for (_, name), variable in found.items()}
+    return result, collected
+
+
+def _parts(variable: xr.Variable) -> Iterator[tuple[slice, ...]]:
+    """Places that cover an array, each of about ``PART_BYTES``: stretches of time where there is time."""
+    axis = variable.dims.index("time") if "time" in variable.dims else variable.ndim - 1
+    n = max(PART_BYTES * variable.shape[axis] // variable.nbytes, 1)
+    for start in range(0, variable.shape[axis], n):
+        stop = min(start + n, variable.shape[axis])
+        yield tuple(slice(start, stop) if i == axis else slice(0, k) for i, k in enumerate(variable.shape))
+
+
+def _add_to_netcdf(path: Path, large: Mapping[tuple[str, str], xr.Variable]) -> None:
+    if not large:
+        return
+    import h5netcdf
+
+    with h5netcdf.File(path, "a") as file:
+        for (node, name), variable in large.items():
+            group = file if node == "/" else file[node]
+            for dim, size in variable.sizes.items():
+                if dim not in group.dimensions:
+                    group.dimensions[dim] = size
+            target = group.create_variable(name, variable.dims, variable.dtype)
+            target.attrs.update(variable.attrs)
+            for place in _parts(variable):
+                target[place] = variable[place].to_numpy()
+
+
+def _add_to_zarr(path: Path, large: Mapping[tuple[str, str], xr.Variable]) -> None:
+    if not large:
+        return
+    import zarr
+
+    for (node, name), variable in large.items():
+        target = zarr.open_group(path / node.strip("/"), mode="a").create_array(
+            name, shape=variable.shape, dtype=variable.dtype,
+            dimension_names=[str(dim) for dim in variable.dims],
+            chunks=tuple(place.stop for place in next(_parts(variable))),
+            fill_value=np.nan if variable.dtype.kind == "f" else 0, config={"write_empty_chunks": True},
+            attributes={k: v.tolist() if hasattr(v, "tolist") else v for k, v in variable.attrs.items()},
+        )  # fmt: skip
+        for place in _parts(variable):
+            target[place] = variable[place].to_numpy()
 
 
 def _variable_text(result: Any) -> Any:
@@ -212,10 +281,11 @@ def _replaced(dataset: xr.Dataset, variables: Mapping[Any, xr.Variable]) -> xr.D
     return dataset.assign_coords(coords).assign({n: v for n, v in variables.items() if n not in coords})
 
 
-def open_saved(path: str | Path) -> xr.Dataset | xr.DataTree:
+def open_saved(path: str | Path, *, in_memory: bool = True) -> xr.Dataset | xr.DataTree:
     """Open what ``save`` wrote; refuse a store that is incomplete.
 
-    Returns a DataTree when the file has groups, else a Dataset, both in memory.
+    Returns a DataTree when the file has groups, else a Dataset; in memory, unless ``in_memory`` is False:
+    then arrays of more than ``LAZY_BYTES`` stay on disk and the store stays open.
     """
     path = Path(path)
     if not path.exists():
@@ -225,13 +295,15 @@ def open_saved(path: str | Path) -> xr.Dataset | xr.DataTree:
         tree = _open_zarr(path)
     else:
         try:
-            tree = xr.open_datatree(path, engine="h5netcdf")
+            tree = xr.open_datatree(path, engine="h5netcdf", cache=False)
         except (OSError, KeyError, ValueError) as error:
             raise ResultError(
                 "the saved result cannot be opened; it was cut short or is of another format", path=path
             ) from error
-    with tree:
-        tree = tree.load()
+    arrays = [array for node in tree.subtree for array in node.data_vars.values()]
+    if in_memory or all(array.nbytes <= LAZY_BYTES for array in arrays):
+        with tree:
+            tree = tree.load()
     tree = tree.map_over_datasets(_native)
     return tree if tree.children else tree.to_dataset()
 
@@ -240,7 +312,7 @@ def _open_zarr(path: Path) -> xr.DataTree:
     with warnings.catch_warnings():
         # The manifest is no part of the Zarr hierarchy, and zarr says so.
         warnings.filterwarnings("ignore", message=f".*{MANIFEST}")
-        return xr.open_datatree(path, engine="zarr", consolidated=False)
+        return xr.open_datatree(path, engine="zarr", consolidated=False, cache=False)
 
 
 def _native(dataset: xr.Dataset) -> xr.Dataset:
@@ -248,7 +320,8 @@ def _native(dataset: xr.Dataset) -> xr.Dataset:
     variables = dataset.variables.items()
     # NumPy turns text of variable width into text of fixed width only by way of objects
     text = {n: v.astype(object).astype(str) for n, v in variables if v.dtype.kind == "T"}
-    return _replaced(dataset, text).drop_encoding()
+    small = {n: v.load() for n, v in variables if n not in text and v.nbytes <= LAZY_BYTES}
+    return _replaced(dataset, small | text).drop_encoding()
 
 
 def _check_manifest(path: Path) -> None:

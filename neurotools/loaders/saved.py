@@ -18,10 +18,10 @@ from neurotools.schema import validate
 
 
 def load_saved(path: Path, answers: Answers) -> xr.DataTree:
-    """Open a recording that ``nt.save`` wrote; it comes back identical."""
+    """Open a recording that ``nt.save`` wrote; it comes back identical, large arrays left on disk."""
     with reading(path, "the saved recording"):
         _check_sizes(path)
-        found = open_saved(path)
+        found = open_saved(path, in_memory=False)
     if not isinstance(found, xr.DataTree) or "schema" not in found.attrs:
         raise FileError(
             "this is a saved fit or a foreign netCDF file, not a recording",

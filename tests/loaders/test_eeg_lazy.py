@@ -13,8 +13,10 @@ import pytest
 import xarray as xr
 
 import neurotools as nt
+from neurotools import provenance
 from neurotools.errors import FileError
 from neurotools.loaders import mne_samples
+from neurotools.loaders.disk import on_disk
 from neurotools.schema import events_table
 
 CHANNELS, RATE, RECORDS = 64, 500, 800  # 51 MB of int16 on disk, 205 MB of float64
@@ -125,6 +127,63 @@ def test_a_lazy_recording_saves_and_travels(large, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.isel(time=slice(5, 9)), eager["eeg/signal"].isel(time=slice(5, 9)))
     chunked = recording["eeg/signal"].chunk(time=250)
     np.testing.assert_allclose(chunked.std("time").compute(), eager["eeg/signal"].std("time"), rtol=1e-12)
+
+
+SAVE = """
+import json, re, sys
+import neurotools as nt
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+small, large, to = sys.argv[1:]
+nt.load(nt.save(nt.load(small), small + to))
+recording = nt.load(large)
+before = peak()
+again = nt.load(nt.save(recording, large + to))
+print(json.dumps({"extra": peak() - before, "in_memory": again["eeg/signal"].variable._in_memory}))
+"""
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_large_recording_is_saved_and_opened_part_by_part(large, suffix):
+    """Peak resident memory of a fresh process that saves 205 MB and opens what it wrote."""
+    done = subprocess.run(
+        [sys.executable, "-c", SAVE, large.with_name("small.edf"), large, suffix],
+        capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=200,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert not found["in_memory"]
+    assert found["extra"] <= FACTOR * provenance.PART_BYTES
+    saved, recording = nt.load(large.with_name(large.name + suffix)), nt.load(large)
+    xr.testing.assert_identical(saved.isel(time=slice(0, 50)), recording.isel(time=slice(0, 50)))
+    for stretch in (slice(32_700, 32_800), slice(-50, None)):  # across the edge of two parts, and the end
+        xr.testing.assert_identical(
+            saved["eeg/signal"].isel(time=stretch).compute(),
+            recording["eeg/signal"].isel(time=stretch).compute(),
+        )
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_parts_of_every_kind_of_array_come_back_identical(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(provenance, "PART_BYTES", 100)
+    rng = np.random.default_rng(0)
+    values = {
+        "a": (("trial", "time", "row"), rng.normal(size=(3, 41, 4))),
+        "b": (("row", "time"), rng.integers(9, size=(4, 41))),
+        "c": (("row", "other"), rng.normal(size=(4, 30)).astype("float32")),
+        "short": (("row",), np.arange(4)),
+    }
+    attrs = {"units": "V", "list": np.arange(3)}
+    arrays = {
+        name: xr.Variable(dims, on_disk(x.__getitem__, x.shape, x.dtype, tmp_path), attrs)
+        for name, (dims, x) in values.items()
+    }
+    lazy = xr.Dataset(arrays, {"time": np.arange(41) / 10, "place": ("row", list("wxyz"))})
+    assert not lazy["b"].variable._in_memory
+    for saved in (lazy, xr.DataTree.from_dict({"/node": lazy, "/empty": xr.Dataset()})):
+        opened = provenance.open_saved(nt.save(saved, tmp_path / f"x{suffix}"))
+        assert opened.identical(saved)
+        assert nt.content_hash(opened) == nt.content_hash(saved)
+    assert not lazy["b"].variable._in_memory  # what was given is left as it was
 
 
 def test_epochs_of_a_lazy_recording_read_only_what_they_need(large, monkeypatch):
