@@ -33,9 +33,16 @@ source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", "gallery/GALLERY_HEADER.rst", "sg_execution_times.rst"]
 html_theme = "pydata_sphinx_theme"
 html_title = "neurotools"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}
+html_show_sphinx = False
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
 html_sidebars = {"*": [], "gallery/**": [], "decisions/**": [], "api/**": ["sidebar-nav-bs"]}
@@ -48,6 +55,7 @@ sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "examples")],
     "gallery_dirs": ["gallery"],
     "filename_pattern": r"plot_",
+    "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "capture_repr": (),
     "backreferences_dir": "api/generated/backreferences",
@@ -59,9 +67,35 @@ sphinx_gallery_conf = {
 }
 
 
-def _public() -> list[str]:
-    """Names at the top of the package that are functions or classes."""
-    return [n for n in dir(neurotools) if callable(getattr(neurotools, n)) and not n.startswith("_")]
+# Room of the toolkit -> heading of its names in the reference, in the order of a day's work.
+ROOMS = {
+    "registry": "Load, build, open",
+    "provenance": "Save",
+    "loaders": "Objects in memory",
+    "schema": "Look and check",
+    "signals": "Steps",
+    "models": "Models",
+    "evaluate": "What fits say",
+    "plot": "Plots",
+    "simulate": "Simulations",
+    "samples": "Samples",
+    "report": "Reports",
+}
+
+
+def _public() -> dict[str, list[str]]:
+    """Public functions and classes by the room they stand in; a new room is a KeyError, to be named above."""
+    found: dict[str, list[str]] = {room: [] for room in ROOMS}
+    for name in dir(neurotools):
+        thing = getattr(neurotools, name)
+        if callable(thing) and not name.startswith("_"):
+            found[thing.__module__.split(".")[1]].append(f"neurotools.{name}")
+    for room in ("plot", "simulate", "samples", "report"):
+        module = getattr(neurotools, room)
+        for name in getattr(module, "__all__", ("describe", "names", "path")):
+            if callable(getattr(module, name)):
+                found[room].append(f"neurotools.{room}.{name}")
+    return found
 
 
 def write_generated(app: object) -> None:
@@ -76,11 +110,10 @@ def write_generated(app: object) -> None:
     )
     api = HERE / "api"
     api.mkdir(exist_ok=True)
-    plots = sorted(neurotools.plot.__all__)
-    lines = ["# Reference", "", "```{eval-rst}", ".. currentmodule:: neurotools", "", ".. autosummary::"]
-    lines += ["   :toctree: generated", "", *(f"   {name}" for name in _public()), ""]
-    lines += [".. currentmodule:: neurotools.plot", "", ".. autosummary::", "   :toctree: generated", ""]
-    lines += [*(f"   {name}" for name in plots), "```", ""]
+    lines = ["# Reference", ""]
+    for room, names in _public().items():
+        lines += [f"## {ROOMS[room]}", "", "```{eval-rst}", ".. autosummary::", "   :toctree: generated"]
+        lines += ["   :nosignatures:", "", *(f"   ~{name}" for name in sorted(names)), "```", ""]
     (api / "index.md").write_text("\n".join(lines), encoding="utf-8")
 
 

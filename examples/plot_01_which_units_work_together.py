@@ -16,7 +16,7 @@ import neurotools as nt
 
 recording = nt.load("songbird-hvc")
 activity = recording["calcium/activity"]
-nt.plot.plot_traces(activity)
+nt.plot.plot_traces(activity).set_title("Seventy-five neurons of a singing zebra finch")
 
 # %%
 # Who changes together at one moment

@@ -26,7 +26,7 @@ seen = truth["observed"].mean("unit")
 print("share of units seen in each animal:", seen.round(2).values)
 
 one = activity.sel(subject="s0").dropna("unit", how="all").isel(unit=slice(0, 20))
-nt.plot.plot_traces(one.sel(time=slice(0, 40)))
+nt.plot.plot_traces(one.sel(time=slice(0, 40))).set_title("Twenty units of one animal")
 
 # %%
 # What is found

@@ -24,9 +24,7 @@ velocity = recording["behaviour/hand_velocity"].sel(time=counts["time"])
 speed = np.hypot(velocity.sel(axis="x"), velocity.sel(axis="y"))
 direction = np.degrees(np.arctan2(velocity.sel(axis="y"), velocity.sel(axis="x")))
 moving = (speed > 0.1).values
-print(
-    f"{counts.sizes['unit']} units, {counts.sizes['time']} bins; {moving.mean():.0%} with a moving hand"
-)
+print(f"{counts.sizes['unit']} units, {counts.sizes['time']} bins; {moving.mean():.0%} with a moving hand")
 
 # %%
 # Tuning to direction

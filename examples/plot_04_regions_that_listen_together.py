@@ -21,7 +21,7 @@ recording = nt.load("alice-story")
 bold = nt.clean(recording["fmri/bold"], standardize="zscore", low=0.01)
 print(dict(bold.sizes))
 together = bold.mean("subject")
-nt.plot.plot_traces(together)
+nt.plot.plot_traces(together).set_title("Mean of sixteen listeners")
 
 # %%
 # Is there a story in the brain?
@@ -57,8 +57,8 @@ print(strength.round(2))
 assert set(strength.loc[1].nlargest(3).index) == {"LIPL", "LPreM", "LIFG"}
 assert {"LATL", "RATL"} < set(strength.loc[0].nlargest(3).index)
 
+nt.plot.plot_unit_loadings(fit)
 communities = nt.BlockModel(seed=0).fit(fit["motif"])
-nt.plot.plot_motifs(fit, communities)
 
 # %%
 # And the words?

@@ -27,7 +27,8 @@ loudest = alpha.mean("time").to_pandas().nlargest(4) * 1e12
 print("largest mean power (µV²):", loudest.round(0).to_dict())
 assert set(loudest.index) <= {"O1", "O2", "Oz", "Iz"}
 
-nt.plot.plot_traces(alpha.sel(channel=["O1", "Oz", "O2", "C3", "Cz", "C4", "F3", "F4"]) * 1e12)
+some = alpha.sel(channel=["O1", "Oz", "O2", "C3", "Cz", "C4", "F3", "F4"]) * 1e12
+nt.plot.plot_traces(some.assign_attrs(units="µV²")).set_title("Alpha power of eight channels")
 
 # %%
 # The fist
