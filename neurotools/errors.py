@@ -160,6 +160,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def expect(value: Any, what: str, *types: type, fix: str | None = None) -> None:
+    """Raise unless ``value`` is of one of the types."""
+    if not isinstance(value, types):
+        raise SchemaError(
+            f"{what} is needed",
+            found=type(value).__name__, expected=" or ".join(t.__name__ for t in types), fix=fix,
+        )  # fmt: skip
+
+
 def lookup(what: str, name: str, table: Mapping[str, T]) -> T:
     """Find ``name`` in ``table`` or raise an error that lists what there is."""
     try:

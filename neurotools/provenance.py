@@ -20,7 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from neurotools._version import __version__
-from neurotools.errors import FileError, ResultError, SettingsError
+from neurotools.errors import FileError, ResultError, SettingsError, expect
 
 MANIFEST = "neurotools-manifest.json"
 PART_BYTES = 1 << 24  # what is left on disk is written in parts of this size, and memory is bounded by them
@@ -70,6 +70,7 @@ def content_hash(*results: xr.Dataset | xr.DataArray | xr.DataTree | pd.DataFram
     """
     digest = hashlib.sha256()
     for result in results:
+        expect(result, "a result or a table", xr.Dataset, xr.DataTree, xr.DataArray, pd.DataFrame)
         _feed(digest, result)
     return digest.hexdigest()
 
@@ -178,6 +179,7 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
         The path written.
     """
     path = Path(path)
+    expect(result, "a fit, a recording or an array", xr.Dataset, xr.DataTree, xr.DataArray)
     if isinstance(result, xr.DataArray):
         result = result.to_dataset(name=result.name or "value")
     if path.suffix not in {".nc", ".zarr"}:
@@ -212,7 +214,8 @@ def _apart(result: Any) -> tuple[Any, dict[tuple[str, str], xr.Variable]]:
             if not array.variable._in_memory and array.dtype.kind in "iuf" and array.nbytes > PART_BYTES
         }
         return result.drop_vars(large), {("/", name): variable for name, variable in large.items()}
-    result, collected = result.copy(), {}
+    collected: dict[tuple[str, str], xr.Variable] = {}
+    result = result.copy()
     for node in result.subtree:
         rest, found = _apart(node.to_dataset(inherit=False))
         if found:

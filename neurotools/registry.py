@@ -16,7 +16,7 @@ from typing import Any
 import xarray as xr
 
 from neurotools import samples
-from neurotools.errors import FileError, SchemaError, did_you_mean, lookup
+from neurotools.errors import FileError, SchemaError, did_you_mean, expect, lookup
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.recognise import recognise
 from neurotools.provenance import open_saved
@@ -24,10 +24,14 @@ from neurotools.provenance import open_saved
 MODELS = {
     "ntf": "neurotools.models.ntf:NTF",
     "block_model": "neurotools.models.block_model:BlockModel",
+    "switching_glm": "neurotools.models.switching_glm:SwitchingGLM",
 }
 
 # Settings that are dataclasses themselves, by the name they are saved under.
-SETTINGS: dict[str, str] = {}
+SETTINGS: dict[str, str] = {
+    "GaussianPrior": "neurotools.models.switching_glm:GaussianPrior",
+    "RidgePrior": "neurotools.models.switching_glm:RidgePrior",
+}
 
 # EEG, MEG, ECoG and sEEG, all read by one loader.
 THROUGH_MNE = (
@@ -88,6 +92,7 @@ def build(name: str, **settings: Any) -> Any:
 
 def model_of(fit: xr.Dataset | xr.DataTree) -> Any:
     """Rebuild the model, with its settings, that made a fit."""
+    expect(fit, "a fit", xr.Dataset, xr.DataTree)
     if "model" not in fit.attrs or "settings" not in fit.attrs:
         raise SchemaError(
             "this is not a fit: it has no attrs 'model' and 'settings'", found=sorted(fit.attrs)
@@ -109,6 +114,7 @@ def _rebuild(cls: Any, settings: Mapping[str, Any]) -> Any:
 
 def open_fit(path: str | Path) -> xr.Dataset | xr.DataTree:
     """Open a fit that ``nt.save`` wrote (``.nc`` or ``.zarr``); a store that is incomplete is refused."""
+    expect(path, "the path of a saved fit", str, Path)
     return open_saved(path)
 
 
@@ -191,6 +197,7 @@ def load(
 
 
 def _locate(source: str | Path) -> Path:
+    expect(source, "a path, or the name of a sample,", str, Path)
     if isinstance(source, str) and source in samples.names():
         return samples.path(source)
     path = Path(source).expanduser()

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import SchemaError, SettingsError, expect
 from neurotools.numerics.sequences import concordance, peak_times
-from neurotools.schema import SIGNAL, sampling_rate, space_dim
+from neurotools.schema import SIGNAL, Schema, sampling_rate, space_dim
+
+LOADING = Schema("loadings", dims=("component", "time"))
 
 
 def sequence_test(
@@ -115,7 +117,13 @@ def association_test(
     Dataset
         ``statistic``, ``p_value``, ``null(shift)`` and ``correlation(behaviour, component)``.
     """
-    loading = loading.transpose("component", "time")
+    expect(behaviour, "a Dataset with one variable (time) per behaviour", xr.Dataset)
+    loading = LOADING.require(loading)
+    if not behaviour.data_vars or any(array.dims != ("time",) for array in behaviour.data_vars.values()):
+        raise SchemaError(
+            "every behaviour needs the one dimension 'time'",
+            found={str(name): array.dims for name, array in behaviour.data_vars.items()},
+        )
     names = list(behaviour.data_vars)
     other = np.stack([behaviour[name].to_numpy().astype("float64") for name in names])
     if other.shape[1] != loading.sizes["time"] or not np.isfinite(other).all():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import FileError, SchemaError, need
+from neurotools.errors import FileError, SchemaError, expect, need
 from neurotools.loaders.mne_channels import (
     FIFF_UNITS,
     NODES,
@@ -201,6 +201,7 @@ def to_mne(data: xr.DataTree | xr.DataArray) -> Any:
         The signals have several clocks, or the dimensions are none of these.
     """
     mne = need("mne", extra="eeg", to="convert to MNE objects")
+    expect(data, "a recording or an array", xr.DataTree, xr.DataArray)
     events = None
     if isinstance(data, xr.DataTree):
         arrays: dict[Any, Any] = {
@@ -229,6 +230,11 @@ def _check_clocks(arrays: dict[Any, xr.DataArray]) -> None:
             expected="signal(channel, time), epochs(trial, ...) or evoked(condition, ...)",
         )  # fmt: skip
     first = next(iter(arrays.values()))
+    if not {"channel", "time"} <= set(first.coords):
+        raise SchemaError(
+            "an MNE object needs the dimensions 'channel' and 'time', with their coordinates",
+            found=tuple(map(str, first.dims)), fix="rename with data.rename(old='channel')",
+        )  # fmt: skip
     for name, array in arrays.items():
         if set(array.dims) != set(first.dims) or not np.array_equal(array["time"], first["time"]):
             raise SchemaError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, need
+from neurotools.errors import SchemaError, expect, need
 from neurotools.loaders.pynapple_pieces import SERIES, TYPES, Piece, judged, nodes
 from neurotools.schema import recording_tree, spike_trains
 
@@ -127,6 +127,7 @@ def to_pynapple(data: xr.DataTree | xr.Dataset | xr.DataArray) -> Any:
         without time.
     """
     nap = need("pynapple", extra="spikes", to="make pynapple objects")
+    expect(data, "a recording, a node or an array", xr.DataTree, xr.Dataset, xr.DataArray)
     if isinstance(data, xr.DataArray):
         return _series_object(nap, data, data.coords.to_dataset())
     if isinstance(data, xr.Dataset):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import SchemaError, SettingsError, expect
 from neurotools.schema import SPACE_DIMS
 
 
@@ -32,6 +32,7 @@ def needs_dims(array: xr.DataArray, dims: tuple[str, ...], what: str) -> xr.Data
 
 def space_of(dataset: xr.Dataset | xr.DataArray, what: str) -> str:
     """``unit``, ``region`` or ``channel``: whichever the data is about."""
+    expect(dataset, f"labelled data for {what}", xr.Dataset, xr.DataArray)
     for dim in SPACE_DIMS:
         if dim in dataset.dims:
             return dim
@@ -40,6 +41,7 @@ def space_of(dataset: xr.Dataset | xr.DataArray, what: str) -> str:
 
 def components(fit: xr.Dataset) -> np.ndarray:
     """Labels of the components of a fit."""
+    expect(fit, "a fit", xr.Dataset)
     if "component" not in fit.dims:
         raise SchemaError(
             "a fit with the dimension 'component' is needed", found=tuple(map(str, fit.dims)),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError
+from neurotools.errors import SchemaError, expect
 from neurotools.schema.ask import CANONICAL_UNITS, MAIN_ARRAYS, SCHEMA_VERSION, TIME_TOLERANCE, check_time
 from neurotools.schema.build import check_train, plain_attrs, spike_trains
 
@@ -31,6 +31,7 @@ class Finding:
 
 def validate(recording: xr.DataTree) -> list[Finding]:
     """Check a recording against the schema and return everything found, not only the first fault."""
+    expect(recording, "a recording", xr.DataTree, fix="load it with nt.load")
     findings: list[Finding] = []
     if recording.dims:
         findings.append(

@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 
 from neurotools.errors import SchemaError, SettingsError
-from neurotools.schema import check_time, space_dim, spike_trains
+from neurotools.schema import Schema, check_time, space_dim, spike_trains
 from neurotools.schema.ask import signal
 from neurotools.signals.spikes import spikes_of
 
 Bins = int | Sequence[Any] | np.ndarray
+ACTIVITY = Schema("activity", dims=("unit|channel|region", "time"))
 
 
 def tuning_curve(
@@ -180,21 +181,13 @@ def _sample_sums(
     array: xr.DataArray, time: np.ndarray, values: np.ndarray, edges: list[np.ndarray]
 ) -> tuple[np.ndarray, str]:
     """Sum of the samples of each row in each bin of the features."""
+    array = ACTIVITY.require(array)
     dim = space_dim(array)
-    if set(array.dims) != {dim, "time"} or "time" not in array.coords:
-        raise SchemaError(
-            f"activity needs the dimensions ({dim!r}, 'time')", found=tuple(map(str, array.dims))
-        )
-    if not np.array_equal(array["time"].to_numpy(), time):
+    if "time" not in array.coords or not np.array_equal(array["time"].to_numpy(), time):
         raise SchemaError(
             "activity and feature do not share their clock", code="NT-DATA-005",
             found=f"{array.sizes['time']} and {time.size} samples",
             fix="feature.interp(time=activity['time']), or pass the spikes themselves",
         )  # fmt: skip
-    rows = array.transpose(dim, "time").to_numpy().astype("float64")
-    if not np.isfinite(rows).all():
-        raise SchemaError(
-            "activity has values that are not finite", code="NT-DATA-003",
-            found=f"{int((~np.isfinite(rows)).sum())} of {rows.size}", fix="cut or mask them out first",
-        )  # fmt: skip
+    rows = array.to_numpy().astype("float64")
     return np.stack([np.histogramdd(values, bins=edges, weights=row)[0] for row in rows]), dim
