@@ -50,8 +50,9 @@ def arrays(path) -> dict[str, torch.Tensor]:
 
 def loaded(architecture, settings, tensors, dtype=torch.float32):
     """Our network with converted weights, in evaluation mode."""
-    network = checkpoint.build(architecture, settings)
-    network.load_state_dict(checkpoint.convert(architecture, settings, tensors).weights, strict=True)
+    network = checkpoint.blank(architecture, settings)
+    weights = checkpoint.convert(architecture, settings, tensors).weights
+    network.load_state_dict(weights, strict=True, assign=True)
     return network.to(dtype).eval()
 
 

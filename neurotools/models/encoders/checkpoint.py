@@ -71,6 +71,20 @@ def build(architecture: str, settings: Any, seed: int = 0) -> nn.Module:
         An instance of that architecture's settings.
     seed : int
     """
+    network = checked(architecture, settings).network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network(settings)
+
+
+def blank(architecture: str, settings: Any) -> nn.Module:
+    """Make a network that has names, shapes and types, and no numbers yet."""
+    with torch.device("meta"):
+        return checked(architecture, settings).network(settings)
+
+
+def checked(architecture: str, settings: Any) -> Architecture:
+    """Find the architecture that these settings are of."""
     made = lookup("architecture", architecture, ARCHITECTURES)
     if not isinstance(settings, made.settings):
         raise SettingsError(
@@ -78,9 +92,7 @@ def build(architecture: str, settings: Any, seed: int = 0) -> nn.Module:
             found=type(settings).__name__,
             expected=made.settings.__name__,
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return made.network(settings)
+    return made
 
 
 # ---- foreign weights --------------------------------------------------------------------------------------
@@ -119,9 +131,8 @@ def convert(architecture: str, settings: Any, tensors: Mapping[str, Tensor], pre
     FileError
         A name is unknown, doubled or missing, or a shape or type differs; the message lists them all.
     """
-    network = build(architecture, settings)
-    names = ARCHITECTURES[architecture].names(settings)
-    ours = network.state_dict()
+    names = checked(architecture, settings).names(settings)
+    ours = blank(architecture, settings).state_dict()
     weights: dict[str, Tensor] = {}
     coverage, problems = [], []
     for foreign in sorted(tensors):
@@ -275,8 +286,12 @@ def open_checkpoint(folder: str | Path) -> nn.Module:
             "the checkpoint is of another format", path=folder, found=config["format"], expected=FORMAT
         )
     made = lookup("architecture", config["architecture"], ARCHITECTURES)
-    network = build(config["architecture"], settings_from(made.settings, config["settings"]))
-    network.load_state_dict(parsed(data[WEIGHTS], folder / WEIGHTS), strict=True)
+    network = blank(config["architecture"], settings_from(made.settings, config["settings"]))
+    weights = parsed(data[WEIGHTS], folder / WEIGHTS)
+    # tensors take the place of ours, so that they keep their precision
+    network.load_state_dict(
+        {name: value.clone() for name, value in weights.items()}, strict=True, assign=True
+    )
     return network.eval()
 
 

@@ -18,11 +18,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from neurotools.errors import SchemaError, SettingsError, lookup
 
@@ -182,12 +183,7 @@ class ELMNetwork(nn.Module):
         return now if self.settings.routing == "none" else now[:, self.source] * self.valid
 
     def _branches(self, x: Tensor, tau: Tensor) -> Float[Tensor, "batch time branch"]:
-        keep = torch.exp(-self.settings.step / tau)
-        total, branches = x.new_zeros(len(x), len(tau)), []
-        for arriving in (x @ self.input_matrix()).unbind(1):
-            total = torch.addcmul(arriving, total, keep)
-            branches.append(total)
-        return torch.stack(branches, 1)
+        return leaky_sum(x @ self.input_matrix(), self.settings.step / tau)
 
     def _remember(self, branch: Float[Tensor, "batch time branch"]) -> ELMTrace:
         settings, tau = self.settings, self.tau()
@@ -195,18 +191,42 @@ class ELMNetwork(nn.Module):
         reach = settings.gain * (1 - keep)
         if settings.version == 2:
             reach = 1 - torch.exp(-settings.gain * settings.step / tau)
-        first, rest = cast(nn.Linear, self.mlp[0]), self.mlp[1:]
+        first, *between, last = (layer for layer in self.mlp if isinstance(layer, nn.Linear))
         to_branch, to_memory = first.weight.split([settings.n_branches, settings.n_memory], 1)
-        # what the branches tell the first layer is known for all steps at once
-        known = branch @ to_branch.T + first.bias
+        # what the branches tell the first layer is known for all steps at once; constants move into weights
+        known = torch.addmm(first.bias, branch.flatten(0, 1), to_branch.T).unflatten(0, branch.shape[:2])
+        from_memory = (to_memory * keep).T
+        hidden = [(layer.bias, layer.weight.T) for layer in between]
+        out_bias, out_weight = last.bias * (2 / 3), last.weight.T * (2 / 3)
+        activation, reach = ACTIVATIONS[settings.activation](), 1.7159 * reach
         memory, steps = branch.new_zeros(len(branch), settings.n_memory), []
         for told in known.unbind(1):
-            memory = keep * memory
-            update = rest(torch.addmm(told, memory, to_memory.T))
-            memory = memory + reach * (1.7159 * torch.tanh(update * (2 / 3)))
+            inside = activation(torch.addmm(told, memory, from_memory))
+            for bias, weight in hidden:
+                inside = activation(torch.addmm(bias, inside, weight))
+            update = torch.tanh(torch.addmm(out_bias, inside, out_weight))
+            memory = torch.addcmul(memory * keep, update, reach)
             steps.append(memory)
         remembered = torch.stack(steps, 1)
         return ELMTrace(self.readout(remembered), remembered, branch[:, -1])
+
+
+def leaky_sum(
+    x: Float[Tensor, "batch time branch"], leak: Float[Tensor, " branch"], block: int = 32
+) -> Float[Tensor, "batch time branch"]:
+    """s_t = exp(-leak) s_{t-1} + x_t from s = 0, a block of steps at a time."""
+    n_steps = x.shape[1]
+    blocks = functional.pad(x, (0, 0, 0, -n_steps % block)).unflatten(1, (-1, block))
+    step = torch.arange(block, device=x.device)
+    age = (step[:, None] - step)[..., None]
+    weight = torch.where(age >= 0, torch.exp(-leak * age.clamp(min=0)), 0.0)
+    own = torch.einsum("bnjc,ijc->bnic", blocks, weight)
+    fade = torch.exp(-leak * (step[:, None] + 1))
+    before, sums = torch.zeros_like(x[:, 0]), []
+    for inside in own.unbind(1):
+        sums.append(inside + fade * before[:, None])
+        before = sums[-1][:, -1]
+    return torch.cat(sums, 1)[:, :n_steps]
 
 
 def in_mv(output: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
@@ -215,7 +235,7 @@ def in_mv(output: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
 
 
 # ---- parts --------------------------------------------------------------------------------------------
-ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
 
 
 def mlp(settings: ELMSettings) -> nn.Sequential:

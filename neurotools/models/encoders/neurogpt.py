@@ -183,13 +183,6 @@ class GPT(nn.Module):
         visible: Bool[Tensor, "batch token token"],
     ) -> Float[Tensor, "batch token width"]:
         """Mix tokens; ``visible[b, i, j]`` says that token i sees token j."""
-        if int(position.max()) >= self.position.num_embeddings:
-            raise SchemaError(
-                "the sequence is longer than the network has positions for",
-                code="NT-DATA-005",
-                found=f"{int(position.max()) + 1} chunks",
-                expected=f"at most {self.position.num_embeddings}",
-            )
         x = self.dropout(tokens + self.position(position))
         for block in self.blocks:
             x = block(x, visible[:, None])
@@ -268,6 +261,8 @@ class NeuroGPTNetwork(nn.Module):
         present: Bool[Tensor, "batch chunk"] | None = None,
     ) -> Float[Tensor, "batch chunk feature"]:
         """Features of each chunk; those of absent chunks are zero and do not enter the statistics."""
+        if present is None:
+            return self.encoder(chunks.flatten(0, 1)).flatten(-2).unflatten(0, chunks.shape[:2])
         present = checked_present(chunks, present)
         found = self.encoder(chunks[present]).flatten(-2)
         return found.new_zeros(*present.shape, found.shape[-1]).index_put((present,), found)
@@ -281,7 +276,7 @@ class NeuroGPTNetwork(nn.Module):
     ) -> Float[Tensor, "batch chunk width"]:
         """The GPT over tokens that see themselves and what came before."""
         present = checked_present(tokens, present)
-        n = tokens.shape[1]
+        n = self.checked_length(tokens.shape[1])
         causal = torch.ones(n, n, dtype=torch.bool, device=tokens.device).tril()
         return self.gpt(tokens, torch.arange(n, device=tokens.device), causal & present[:, None])
 
@@ -296,8 +291,14 @@ class NeuroGPTNetwork(nn.Module):
         content tokens see one another causally, and S - 1 mask tokens each see the content before them and
         themselves: the same numbers from 2 (S - 1) tokens in place of S (S - 1).
         """
+        n_hidden = self.checked_length(features.shape[1]) - 1
+        if n_hidden < 1 or (present is not None and not bool(present[:, 1:].any())):
+            raise SchemaError(
+                "no recording has a second chunk that could be hidden",
+                code="NT-DATA-010",
+                fix="cut longer stretches, so that each has two chunks at least",
+            )
         present = checked_present(features, present)
-        n_hidden = features.shape[1] - 1
         content = self.embed(features[:, :-1])
         mask = self.embed(self.mask_feature.expand(content.shape[0], n_hidden, -1))
         place = torch.arange(n_hidden, device=features.device)
@@ -314,15 +315,25 @@ class NeuroGPTNetwork(nn.Module):
         present: Bool[Tensor, "batch chunk"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean squared error over hidden chunks and features; a longer recording counts for more."""
-        present = checked_present(chunks, present)
         features = self.features(chunks, present)
         error = self.predict_hidden(features, present) - features[:, 1:].detach()
-        return error[present[:, 1:]].square().mean()
+        return (error if present is None else error[present[:, 1:]]).square().mean()
 
     def pooled(self, chunks: Float[Tensor, "batch chunk channel sample"]) -> Float[Tensor, "batch width"]:
         """One vector for a trial: the output of the class vector set after the last chunk."""
         mixed = self.contextual(self.embed(self.with_class(self.features(chunks))))
         return torch.tanh(self.pooler(mixed[:, -1]))
+
+    def checked_length(self, n_chunks: int) -> int:
+        """The number of chunks, if the network has that many positions."""
+        if n_chunks > self.settings.max_chunks:
+            raise SchemaError(
+                "the sequence is longer than the network has positions for",
+                code="NT-DATA-005",
+                found=f"{n_chunks} chunks",
+                expected=f"at most {self.settings.max_chunks}",
+            )
+        return n_chunks
 
     def with_class(
         self, features: Float[Tensor, "batch chunk feature"]

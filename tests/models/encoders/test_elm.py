@@ -70,6 +70,51 @@ def test_every_version_and_routing_equals_the_recorded_one(folder, version, case
     assert worst(f"{version}_{case} by synapse", network.run_by_synapse(x).output, wanted) < FORWARD
 
 
+def literal(network, x):
+    """The equations as they are written, one step and one synapse at a time."""
+    settings, tau = network.settings, network.tau()
+    keep = torch.exp(-settings.step / tau)
+    leak = torch.exp(-settings.step / network.trace_tau)
+    trace = x.new_zeros(len(x), len(leak))
+    memory, outputs = x.new_zeros(len(x), settings.n_memory), []
+    for t in range(x.shape[1]):
+        arriving = network.synapse_weight.relu() * (x[:, t][:, network.source] * network.valid)
+        if settings.version == 2:
+            arriving = arriving.unflatten(1, (settings.n_branches, -1)).sum(-1)
+        trace = leak * trace + arriving
+        branch = trace.unflatten(1, (settings.n_branches, -1)).sum(-1)
+        update = network.mlp(torch.cat([branch, keep * memory], 1))
+        update = 1.7159 * torch.tanh(update * 2 / 3)
+        if settings.version == 1:
+            memory = keep * memory + settings.gain * (1 - keep) * update
+        else:
+            memory = keep * memory + (1 - torch.exp(-settings.gain * settings.step / tau)) * update
+        outputs.append(network.readout(memory))
+    return torch.stack(outputs, 1)
+
+
+@torch.no_grad()
+def test_the_short_way_equals_the_equations_for_a_thousand_steps(folder):
+    path = folder / "weights" / "best_elm_neuron.safetensors"
+    for dtype, tolerance in ((torch.float32, FORWARD), (torch.float64, 1e-11)):
+        network = loaded("elm", elm_settings(path.with_suffix(".json")), load_file(path), dtype)
+        x = arrays(folder / "input.npz")["x"].to(dtype).flatten(0, 1).repeat(2, 1)[None, :1000]
+        wanted = literal(network, x)
+        large = float(wanted.abs().max()) > 1
+        assert worst(f"1000 steps {dtype}", network(x), wanted, relative=large) < tolerance
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("hidden_layers", [1, 3])
+@torch.no_grad()
+def test_both_ways_equal_the_equations(version, hidden_layers, rng):
+    settings = replace(SMALL, version=version, hidden_layers=hidden_layers, step=0.5, gain=3.0)
+    network = checkpoint.build("elm", settings).double()
+    x = torch.from_numpy(rng.normal(size=(2, 70, 12)))
+    for run in (network.run, network.run_by_synapse):
+        torch.testing.assert_close(run(x).output, literal(network, x), rtol=0, atol=1e-12)
+
+
 @torch.no_grad()
 def test_the_short_way_equals_one_trace_for_each_synapse(folder):
     path = folder / "weights" / "num_memory_100.safetensors"
@@ -77,6 +122,17 @@ def test_the_short_way_equals_one_trace_for_each_synapse(folder):
     x = arrays(folder / "input.npz")["x"][:, :60].double()
     for short, long in zip(network.run(x), network.run_by_synapse(x), strict=True):
         torch.testing.assert_close(short, long, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("n_steps", [1, 31, 32, 33, 100])
+def test_a_leaky_sum_by_blocks_equals_one_step_at_a_time(n_steps, rng):
+    x = torch.from_numpy(rng.normal(size=(2, n_steps, 3)))
+    leak = torch.tensor([0.01, 0.2, 5.0], dtype=torch.float64)
+    total, slow = torch.zeros(2, 3, dtype=torch.float64), []
+    for now in x.unbind(1):
+        total = torch.exp(-leak) * total + now
+        slow.append(total)
+    torch.testing.assert_close(elm.leaky_sum(x, leak), torch.stack(slow, 1), rtol=0, atol=1e-12)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from neurotools.errors import SchemaError, SettingsError
 from neurotools.models.encoders import checkpoint
-from neurotools.models.encoders.neurogpt import NeuroGPTNetwork, NeuroGPTSettings
+from neurotools.models.encoders.neurogpt import NeuroGPTSettings
 
 FORWARD, LOSS, GRADIENT = 1e-5, 1e-6, 1e-4
 PRECISIONS = [torch.float32, torch.float64]
@@ -200,8 +200,7 @@ def test_gpt_classifier_equals_the_recorded_one(folder):
 
 
 def test_the_published_size_is_reached():
-    with torch.device("meta"):
-        network = NeuroGPTNetwork(NeuroGPTSettings())
+    network = checkpoint.blank("neurogpt", NeuroGPTSettings())
     count = sum(p.numel() for p in network.parameters())
     # the authors' network also holds a vocabulary of one word
     assert count == 79_528_776 - 1024
@@ -243,6 +242,10 @@ def test_what_does_not_fit_is_refused(rng):
         network(torch.zeros(1, 2, 21, 500))
     with pytest.raises(SchemaError, match="padding only at the end"):
         network.loss(torch.zeros(1, 3, 22, 500), torch.tensor([[True, False, True]]))
+    with pytest.raises(SchemaError, match="no recording has a second chunk"):
+        network.loss(torch.zeros(2, 1, 22, 500))
+    with pytest.raises(SchemaError, match="no recording has a second chunk"):
+        network.loss(torch.zeros(1, 3, 22, 500), torch.tensor([[True, False, False]]))
     with pytest.raises(SettingsError, match="multiple of heads"):
         replace(NEUROGPT, heads=5)
     with pytest.raises(SettingsError, match="at least 99 samples"):
