@@ -30,8 +30,9 @@ def of_source(source: str) -> dict[str, Any]:
         of facts.
     """
     found = find(source)
-    if not found.several:
-        return of_recording(found.recordings[0].load(), found.recordings[0])
+    if len(found.recordings) == 1:
+        facts = of_recording(found.recordings[0].load(), found.recordings[0])
+        return {**facts, "left_out": list(found.left_out)} if found.left_out else facts
     return {
         "source": str(Path(source)),
         "recordings": [_facts_or_error(entry) for entry in found.recordings],
@@ -122,6 +123,7 @@ def show(facts: Mapping[str, Any]) -> None:
         terminal.rows(_node_rows(node))
     terminal.out.print()
     _show_findings(facts["findings"])
+    _show_left_out(facts)
 
 
 def _short(value: Any, limit: int = 200) -> str:
@@ -183,8 +185,11 @@ def _show_collection(facts: Mapping[str, Any]) -> None:
         sign = Text("✗", terminal.BAD) if bad else Text("✓", terminal.GOOD)
         rows.append((sign, entry["name"], "; ".join(main)))
     terminal.rows(rows)
-    if facts["left_out"]:
-        left = facts["left_out"]
+    _show_left_out(facts)
+
+
+def _show_left_out(facts: Mapping[str, Any]) -> None:
+    if left := facts.get("left_out"):
         terminal.out.print(
             Text(f"{len(left)} files are no recordings: {', '.join(left[:6])}", terminal.QUIET)
         )

@@ -133,6 +133,11 @@ def association_test(
             found=f"{other.shape[1]} samples, {int((~np.isfinite(other)).sum())} not finite",
             expected=f"{loading.sizes['time']} samples",
         )
+    if "time" in behaviour.coords and not np.array_equal(behaviour["time"], loading["time"]):
+        raise SchemaError(
+            "behaviour and loadings do not share their clock", code="NT-DATA-005",
+            fix="behaviour.interp(time=loading['time'])",
+        )  # fmt: skip
     step = float(np.median(np.diff(loading["time"].to_numpy())))
     a, b = standard_ranks(loading.to_numpy()), standard_ranks(other)
     correlation = b @ a.T

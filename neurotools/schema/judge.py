@@ -171,13 +171,8 @@ def recording_tree(nodes: Mapping[str, xr.Dataset | xr.DataArray], **attrs: Any)
         node, _, name = path.partition("/")
         if isinstance(data, xr.DataArray):
             data = data.to_dataset(name=name or "signal")
-        children[f"/{node}"] = (
-            xr.merge(
-                [children[f"/{node}"], data], join="exact", compat="no_conflicts", combine_attrs="override"
-            )
-            if f"/{node}" in children
-            else data
-        )
+        before = children.get(f"/{node}")
+        children[f"/{node}"] = data if before is None else _together(node, before, data)
     tree = xr.DataTree.from_dict({"/": xr.Dataset(), **children})
     tree.attrs = {"schema": SCHEMA_VERSION, **plain_attrs(attrs)}
     findings = [f for f in validate(tree) if f.level == "error"]
@@ -185,3 +180,13 @@ def recording_tree(nodes: Mapping[str, xr.Dataset | xr.DataArray], **attrs: Any)
         first = findings[0]
         raise SchemaError(first.problem, code=first.code, where=first.where, found=first.found, fix=first.fix)
     return tree
+
+
+def _together(node: str, before: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
+    try:
+        return xr.merge([before, data], join="exact", compat="no_conflicts", combine_attrs="override")
+    except ValueError as error:
+        raise SchemaError(
+            "arrays of one node do not share their clock or their labels", code="NT-DATA-005",
+            where=node, found=error, fix="give each clock a node of its own",
+        ) from error  # fmt: skip

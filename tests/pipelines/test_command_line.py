@@ -171,6 +171,17 @@ def test_info_of_a_folder_lists_what_can_and_cannot_be_read(folder):
     assert len(facts["recordings"]) == 4
 
 
+def test_info_of_a_folder_of_one_says_all_of_it(recording):
+    (recording.parent / "notes.md").write_text("notes")
+    assert [path.name for path in recording.parent.iterdir() if path.name != "notes.md"] == [recording.name]
+    facts, alone = (json.loads(call("info", path, "--json").stdout) for path in (recording.parent, recording))
+    assert facts["nodes"] == alone["nodes"]
+    assert facts["left_out"] == ["notes.md"]
+    said = call("info", recording.parent).stdout
+    assert "duration" in said
+    assert "notes.md" in said
+
+
 def test_a_missing_source_is_named():
     done = call("info", "songbird-hcv")
     assert done.exit_code == 2
