@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def commands() -> list[tuple[str, list[str]]]:
         text = page.read_text(encoding="utf-8")
         shell = "\n".join(blocks(page, "sh")) + "\n".join(re.findall(r"^#     (neurotools .*)$", text, re.M))
         for line in shell.splitlines():
-            words = line.partition("#")[0].split()
+            words = shlex.split(line, comments=True)
             if words and words[0].endswith("neurotools"):
                 found.append((page.name, words[1:]))
     return found
