@@ -20,6 +20,7 @@ from neurotools.arrays import Array, device_of, like, namespace, to_numpy
 from neurotools.numerics import glm, hmm
 
 HALVINGS = 12  # of a step that does not raise the objective, before the unit keeps its weights
+FIRST = 1.0  # pseudo-counts of each state at the start of a session: sessions are few
 DISPERSED = ("negative_binomial", "gaussian")  # families with a dispersion to learn
 
 
@@ -111,7 +112,8 @@ def log_prior(params: Params, problem: Problem) -> float:
     """Log density of the parameters, up to a constant."""
     xp = namespace(params.weights)
     staying = xp.sum(xp.linalg.diagonal(params.log_transition))
-    return float(xp.sum(unit_log_prior(params, problem)) + problem.stickiness * staying)
+    chain = problem.stickiness * staying + FIRST * xp.sum(params.log_initial)
+    return float(xp.sum(unit_log_prior(params, problem)) + chain)
 
 
 def expectation_maximisation(
@@ -156,7 +158,7 @@ def transitions(found: hmm.Smoothed, problem: Problem) -> dict[str, Array]:
     identity = xp.eye(n_state, dtype=found.pair_sum.dtype, device=device_of(found.pair_sum))
     counts = found.pair_sum + problem.stickiness * identity + glm.TINY
     rows = xp.asarray(np.flatnonzero(problem.start), device=device_of(found.state_prob))
-    first = xp.mean(xp.take(found.state_prob, rows, axis=0), axis=0) + glm.TINY
+    first = xp.sum(xp.take(found.state_prob, rows, axis=0), axis=0) + FIRST
     return {
         "log_transition": xp.log(counts / xp.sum(counts, axis=1, keepdims=True)),
         "log_initial": xp.log(first / xp.sum(first)),
@@ -216,6 +218,25 @@ def arrowhead(params: Params, gradient: Array, information: Array, problem: Prob
     return xp.permute_dims(weights[..., 0], (0, 2, 1)), xp.permute_dims(centre[..., 0], (1, 0))
 
 
+def arrow_blocks(information: Array, problem: Problem) -> tuple[Array, Array, Array]:
+    """Parts of the curvature of weights (state blocks) and their centre (border).
+
+    With P the precision and H_k the information of state k: the inverses of H_k + P, these times P, and the
+    Schur complement of the centre, sum_k (P - P (H_k + P)^-1 P) plus its own prior.
+    """
+    xp = namespace(information)
+    prior, n_state = problem.precision, information.shape[0]
+    identity = xp.eye(prior.shape[0], dtype=prior.dtype, device=device_of(prior))
+    scale = 1e-9 * xp.max(xp.abs(information))  # a column that never varies must not make the system singular
+    inverse = xp.linalg.inv(information + identity * (prior + scale)[None, None, :, None])
+    reach = inverse * prior
+    diagonal = n_state * prior + problem.centre_precision
+    schur = identity * (diagonal + (diagonal == 0))[None, :, None] - prior[None, :, None] * xp.sum(
+        reach, axis=0
+    )
+    return inverse, reach, schur
+
+
 def damped(
     params: Params, steps: tuple[Array, Array], before: Array, state_prob: Array, problem: Problem
 ) -> tuple[Params, Array]:
@@ -247,62 +268,6 @@ def unit_log_prior(params: Params, problem: Problem) -> Float[Array, " unit"]:
 def expected_log_prob(params: Params, state_prob: Array, problem: Problem, dispersion: Array) -> Array:
     """Log likelihood of each unit, expected over states, at another dispersion."""
     return likelihoods(replace(params, dispersion=dispersion), state_prob, problem)[1]
-
-
-# ---- evidence ---------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Spread:
-    """How far weights lie from their centre, and centres from their mean; summed over states and units.
-
-    ``squares`` at the optimum, ``variance`` of its Laplace approximation, and how many terms were summed.
-    """
-
-    squares: Float[Array, " column"]
-    variance: Float[Array, " column"]
-    n: int
-
-
-def spreads(params: Params, state_prob: Array, problem: Problem) -> tuple[Spread, Spread]:
-    """What the width of the prior is learned from: weights around centres, and centres around their mean.
-
-    The curvature is that of the expected log posterior, so uncertainty about states is not in it.
-    """
-    xp = namespace(params.weights)
-    _, information, _ = derivatives(params, state_prob, problem)
-    inverse, reach, schur = arrow_blocks(information, problem)
-    centre = xp.linalg.inv(schur)  # (unit, column, column)
-    lag = reach - xp.eye(reach.shape[-1], dtype=reach.dtype, device=device_of(reach))
-    tied = xp.sum((lag @ centre[None, ...]) * lag, axis=-1)
-    around = params.weights - params.centre[None, :, :]
-    off = params.centre - problem.centre_mean
-    n_state, _, n_unit = params.weights.shape
-    return (
-        Spread(
-            xp.sum(around**2, axis=(0, 2)),
-            xp.sum(xp.linalg.diagonal(inverse) + tied, axis=(0, 1)),
-            n_state * n_unit,
-        ),
-        Spread(xp.sum(off**2, axis=1), xp.sum(xp.linalg.diagonal(centre), axis=0), n_unit),
-    )
-
-
-def arrow_blocks(information: Array, problem: Problem) -> tuple[Array, Array, Array]:
-    """Parts of the curvature of weights (state blocks) and their centre (border).
-
-    With P the precision and H_k the information of state k: the inverses of H_k + P, these times P, and the
-    Schur complement of the centre, sum_k (P - P (H_k + P)^-1 P) plus its own prior.
-    """
-    xp = namespace(information)
-    prior, n_state = problem.precision, information.shape[0]
-    identity = xp.eye(prior.shape[0], dtype=prior.dtype, device=device_of(prior))
-    scale = 1e-9 * xp.max(xp.abs(information))  # a column that never varies must not make the system singular
-    inverse = xp.linalg.inv(information + identity * (prior + scale)[None, None, :, None])
-    reach = inverse * prior
-    diagonal = n_state * prior + problem.centre_precision
-    schur = identity * (diagonal + (diagonal == 0))[None, :, None] - prior[None, :, None] * xp.sum(
-        reach, axis=0
-    )
-    return inverse, reach, schur
 
 
 # ---- dispersion -------------------------------------------------------------------------------------------
@@ -352,10 +317,12 @@ def one_state(problem: Problem, max_iter: int = 50, tol: float = 1e-9) -> Params
     return params
 
 
-def random_start(base: Params, n_state: int, spread: float, seed: tuple[int, ...]) -> Params:
+def random_start(
+    base: Params, n_state: int, spread: float | Float[np.ndarray, "column 1"], seed: tuple[int, ...]
+) -> Params:
     """Copies of the one-state weights, moved apart at random; states that tend to stay."""
     rng = np.random.default_rng(seed)
-    noise = rng.normal(scale=spread, size=(n_state, *base.centre.shape))
+    noise = spread * rng.normal(size=(n_state, *base.centre.shape))
     stay = 0.95 if n_state > 1 else 1.0
     move = np.full((n_state, n_state), (1 - stay) / max(n_state - 1, 1)) + np.eye(n_state) * (
         stay - (1 - stay) / max(n_state - 1, 1)

@@ -303,7 +303,7 @@ def _same_line(values: np.ndarray, known: np.ndarray) -> bool:
     there = values != 0
     if there.sum() < 2 or np.ptp(known[there]) == 0 or np.ptp(values[there]) == 0:
         return False
-    return abs(np.corrcoef(values[there], known[there])[0, 1]) > 1 - 1e-9
+    return bool(abs(np.corrcoef(values[there], known[there])[0, 1]) > 1 - 1e-9)
 
 
 # ---- back to names --------------------------------------------------------------------------------------

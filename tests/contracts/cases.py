@@ -32,8 +32,18 @@ def motifs() -> tuple[Any, ...]:
     return (xr.concat([motif, motif * 2], dim="component").assign_coords(component=[0, 1]),)
 
 
+def spikes() -> tuple[Any, ...]:
+    """Counts of two sessions in which two states take turns, and their design."""
+    rng = np.random.default_rng(2)
+    rate = np.where((np.arange(240) // 40 % 2)[:, None] == np.arange(4) % 2, 2.0, 0.4)
+    counts = schema.counts_array(rng.poisson(rate), bin_width=0.02, unit=list("abcd"))
+    counts = counts.assign_coords(session=("time", np.repeat([0, 1], 120)))
+    return counts, nt.glm_design(counts, nt.ExponentialHistory(n_lags=3))
+
+
 CASES = {
     "ntf": (lambda: nt.NTF(rank=2, n_restarts=2, max_iter=20, seed=1), affinity),
+    "switching_glm": (lambda: nt.SwitchingGLM(n_states=2, n_restarts=2, seed=1), spikes),
     "block_model": (lambda: nt.BlockModel(seed=1), motifs),
 }
 

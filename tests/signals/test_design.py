@@ -24,7 +24,7 @@ def test_a_history_is_the_weighted_sum_of_the_past_of_its_own_session(basis, rng
     first = {0: 0, 1: 15}
     for feature in design["feature"].to_numpy():
         column = design.sel(feature=feature)
-        train = counts.sel(unit=str(column["source"])).to_numpy()
+        train = counts.sel(unit=column["source"].item()).to_numpy()
         for t in range(40):
             begin = first[int(counts["session"][t])]
             wanted = sum(
