@@ -195,17 +195,17 @@ class ELMNetwork(nn.Module):
         to_branch, to_memory = first.weight.split([settings.n_branches, settings.n_memory], 1)
         # what the branches tell the first layer is known for all steps at once; constants move into weights
         known = torch.addmm(first.bias, branch.flatten(0, 1), to_branch.T).unflatten(0, branch.shape[:2])
-        from_memory = (to_memory * keep).T
         hidden = [(layer.bias, layer.weight.T) for layer in between]
         out_bias, out_weight = last.bias * (2 / 3), last.weight.T * (2 / 3)
         activation, reach = ACTIVATIONS[settings.activation](), 1.7159 * reach
         memory, steps = branch.new_zeros(len(branch), settings.n_memory), []
         for told in known.unbind(1):
-            inside = activation(torch.addmm(told, memory, from_memory))
+            memory = memory * keep
+            inside = activation(torch.addmm(told, memory, to_memory.T))
             for bias, weight in hidden:
                 inside = activation(torch.addmm(bias, inside, weight))
             update = torch.tanh(torch.addmm(out_bias, inside, out_weight))
-            memory = torch.addcmul(memory * keep, update, reach)
+            memory = torch.addcmul(memory, update, reach)
             steps.append(memory)
         remembered = torch.stack(steps, 1)
         return ELMTrace(self.readout(remembered), remembered, branch[:, -1])
