@@ -22,7 +22,7 @@ STORED_BYTES = 2 * 1024**3
 Data = xr.Dataset | xr.DataArray
 
 
-def rank_scan(model: Any, data: Data, ranks: Sequence[int], cv: str = "blocked-time") -> xr.Dataset:
+def rank_scan(model: Any, data: Any, ranks: Sequence[int], cv: str = "blocked-time") -> xr.Dataset:
     """Error of fitted and of held-out data for several ranks, and how alike the restarts are.
 
     A fold holds out a stretch of time (or a subject) **and** half of the pairs: motifs are learned without
@@ -60,8 +60,9 @@ def rank_scan(model: Any, data: Data, ranks: Sequence[int], cv: str = "blocked-t
     ranks = [int(rank) for rank in ranks]
     if not ranks or len(set(ranks)) < len(ranks):
         raise SettingsError("ranks are needed, each once", found=ranks)
+    n_units = affinity_parts(data).observed.shape[1]
     splits = list(folds(data))
-    halves = pair_halves(affinity_parts(data).observed.shape[1], len(splits), model.seed)
+    halves = pair_halves(n_units, len(splits), model.seed)
     heldout = np.empty((len(ranks), len(splits)))
     whole, alike = np.empty(len(ranks)), np.empty(len(ranks))
     for row, rank in enumerate(ranks):

@@ -76,6 +76,8 @@ def differential_affinity(
     """
     _check_settings(kernel, smooth_s, normalise, floor)
     traces = TRACES.require(x)
+    if traces.sizes["time"] < 2:
+        raise SchemaError("slopes need at least two samples", code="NT-DATA-010", found=dict(traces.sizes))
     dim = space_dim(traces)
     values, observed = _observed(traces, dim)
     edges = session_edges(traces)

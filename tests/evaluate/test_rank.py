@@ -121,3 +121,11 @@ def test_what_cannot_be_held_out_is_said():
         nt.rank_scan(model, data, [1], cv="leave-subject-out")
     with pytest.raises(SchemaError, match="too little time"):
         nt.rank_scan(model, data.isel(time=slice(0, 4)), [1])
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, [1.0], np.ones((2, 3)), xr.Dataset(), xr.DataArray([1.0, 2.0], dims="time")]
+)
+def test_what_is_no_affinity_is_refused_by_name(wrong):
+    with pytest.raises(SchemaError):
+        nt.rank_scan(nt.NTF(rank=1), wrong, [1, 2])

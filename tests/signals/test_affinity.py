@@ -244,3 +244,9 @@ def test_too_large_a_dense_affinity_is_refused_with_what_to_do():
 def test_dense_affinity_wants_the_factored_form(rng):
     with pytest.raises(SchemaError, match=r"nt\.differential_affinity"):
         nt.dense_affinity(traces(rng.normal(size=(2, 20))).to_dataset(name="x"))
+
+
+def test_one_sample_has_no_slope():
+    one = schema.continuous(np.ones((3, 1)), dim="unit", sfreq=1.0, units="1")
+    with pytest.raises(SchemaError, match="at least two samples"):
+        nt.differential_affinity(one)
