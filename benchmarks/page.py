@@ -27,7 +27,7 @@ KINDS = {"correctness": "Correctness", "science": "What the data says", "speed":
 def render(folder: Path = RESULTS) -> str:
     """The page as Markdown, from every result in ``folder``."""
     results = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
-    parts = [INTRO]
+    parts = [INTRO, _summary(results)]
     for kind, title in KINDS.items():
         chosen = [r for r in results if r["kind"] == kind and r["name"] != "gpu"]
         if chosen:
@@ -41,8 +41,26 @@ def render(folder: Path = RESULTS) -> str:
     return "\n".join(parts)
 
 
+def _summary(results: list[dict[str, Any]]) -> str:
+    """How many checks passed, and the names of those that missed a row or are stale."""
+    named = {
+        "with a missed row": [r["name"] for r in results if r["state"] == "missed"],
+        "without their data": [r["name"] for r in results if r["state"] == "data absent"],
+        "stale": [r["name"] for r in results if _is_stale(r)],
+    }
+    passed = sum(r["state"] == "passed" for r in results)
+    told = sum(r["state"] == "reported" for r in results)
+    rest = [f"{len(names)} {what} (`{'`, `'.join(names)}`)" for what, names in named.items() if names]
+    lines = [f"{len(results)} checks: {passed} passed", f"{told} only state numbers", *rest]
+    return ", ".join(lines) + ".\n"
+
+
+def _is_stale(result: dict[str, Any]) -> bool:
+    return result["code_hash"] != code_hash(result["code"])
+
+
 def _section(result: dict[str, Any]) -> str:
-    stale = " *(stale)*" if result["code_hash"] != code_hash(result["code"]) else ""
+    stale = " *(stale)*" if _is_stale(result) else ""
     lines = [f"### {result['title']}{stale}\n"]
     if result["rows"]:
         lines += ["| compared | number | interval | bound | verdict |", "|---|---|---|---|---|"]

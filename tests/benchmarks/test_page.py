@@ -78,6 +78,17 @@ def test_a_result_is_stale_once_its_code_has_changed(results, tmp_path):
     assert "### About toy *(stale)*" in render(folder)
 
 
+def test_the_summary_names_what_missed_and_what_is_stale(results, tmp_path):
+    results("good", [Row("a", 1.0, "<= 1")])
+    results("told", [Row("a", 1.0)])
+    folder = results("bad", [Row("a", 2.0, "<= 1")])
+    line = "3 checks: 1 passed, 1 only state numbers, 1 with a missed row (`bad`)"
+    assert line + ".\n" in render(folder)
+    (tmp_path / "code.py").write_text("X = 2\n")
+    results("good", [Row("a", 1.0, "<= 1")])
+    assert line + ", 2 stale (`bad`, `told`).\n" in render(folder)
+
+
 def test_absent_data_is_told_and_no_table_is_shown(results):
     folder = results("toy", [], state="data absent")
     shown = section(render(folder), "About toy")
