@@ -1,4 +1,4 @@
-"""The script in the README runs as it stands, is short, and type checkers accept it."""
+"""The script in the README is short, runs as it stands, and type checkers accept it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import xarray as xr
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LONGEST_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +24,11 @@ def test_the_script_has_ten_lines(script):
     assert len([line for line in script.splitlines() if line.strip()]) <= 10
 
 
-@pytest.fixture(scope="module")
-def compiled() -> None:
-    """The block model's loops in numba's cache on disk, since compiling is not what is timed."""
-    import neurotools as nt
-
-    rng = np.random.default_rng(0)
-    motif = np.triu(rng.exponential(size=(8, 8)), 1)
-    nt.BlockModel(seed=0).fit(xr.DataArray(motif + motif.T, dims=("unit", "unit_to")))
-
-
-def test_the_script_runs_as_it_is_in_half_a_minute_and_leaves_what_it_says(script, compiled, tmp_path):
+def test_the_script_runs_as_it_is_and_leaves_what_it_says(script, tmp_path):
     import neurotools as nt
 
     (tmp_path / "script.py").write_text(script)
     environment = {**_environment(), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    before = os.times()
     done = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=240,
         env=environment, check=False,
@@ -52,12 +38,6 @@ def test_the_script_runs_as_it_is_in_half_a_minute_and_leaves_what_it_says(scrip
     fit = nt.open_fit(tmp_path / "motifs.nc")
     assert nt.model_of(fit) == nt.NTF(rank=8, layout="pair", n_restarts=10, seed=0)
     assert fit.attrs["relative_error"] < 0.79
-    # processor time, so that a busy machine does not fail it
-    after = os.times()
-    assert (
-        after.children_user + after.children_system - before.children_user - before.children_system
-        < LONGEST_S
-    )
 
 
 def test_type_checkers_accept_the_script(script, tmp_path):
