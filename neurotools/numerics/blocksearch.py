@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from neurotools.numerics.blockmodel import (
+    N_LEVELS,
     SCALES,
     Labels,
     Levels,
@@ -23,10 +24,9 @@ from neurotools.numerics.blockmodel import (
 )
 
 TINY_GAIN = 1e-9  # nats; less is rounding
-# Blocks of the random partitions to start from, and disturbances in a row that may gain nothing. Where the
-# plain variant ended is a good place for the corrected one to begin.
-STARTS = {False: (1, 4, 8, 16, 24), True: (8, 24)}
-PATIENCE = {False: 20, True: 12}
+# Blocks of the random partitions to start from, and disturbances in a row that may gain nothing.
+STARTS = {False: (1, 4, 8, 16, 24), True: (8, 24, 8)}
+PATIENCE = {False: 20, True: 16}
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,19 @@ def find_partition(weights: Matrix, *, corrected: bool, seed: int, start: Labels
     """Search for the partition (and levels) of the shortest description; the same seed finds the same."""
     n_units = weights.shape[0]
     search = Search(weights, corrected, np.random.default_rng(seed))
-    starts = [search.rng.integers(0, min(n, n_units), n_units) for n in STARTS[corrected]]
-    found = [
-        search.run(by_size(labels), neutral_levels(n_units))
-        for labels in ([start] if start is not None else []) + starts
-    ]
-    best = min(found, key=lambda one: one.description_length)
+    neutral = neutral_levels(n_units)
+    starts = [(search.rng.integers(0, min(n, n_units), n_units), neutral) for n in STARTS[corrected]]
+    if corrected:
+        # Where the plain variant ended is a good place to begin, and one start has levels by chance.
+        starts[-1] = starts[-1][0], search.rng.integers(0, N_LEVELS, (2, n_units))
+        starts += [] if start is None else [(start, neutral)]
+    best = min((search.run(by_size(labels), levels) for labels, levels in starts), key=length)
     return Found(by_size(best.labels), best.levels, best.description_length)
+
+
+def length(one: Found) -> float:
+    """Description length, to sort by."""
+    return one.description_length
 
 
 class Search:
@@ -104,10 +110,14 @@ class Search:
         return best
 
     def disturb(self, state: Any) -> None:
-        """Split a block, merge two, or merge two and split the result anew."""
+        """Split a block, merge two, merge two and split the result anew, or shift the levels of a block."""
         labels, n_blocks = state.labels, int(state.labels.max()) + 1
         chosen = int(labels[self.rng.integers(labels.size)])
-        kind = self.rng.integers(3)
+        kind = self.rng.integers(4 if self.graph.corrected else 3)
+        if kind == 3:
+            which = np.ix_([self.rng.integers(2)], np.flatnonzero(labels == chosen))
+            state.levels[which] = (state.levels[which] + self.rng.choice([-1, 1])).clip(0, N_LEVELS - 1)
+            return
         if kind > 0 and n_blocks > 1:
             other = (chosen + int(self.rng.integers(1, n_blocks))) % n_blocks
             chosen, n_blocks = merge(labels, chosen, other), n_blocks - 1

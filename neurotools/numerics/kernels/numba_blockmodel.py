@@ -29,6 +29,7 @@ GRID_REACH = 14_800  # log odds up to 40 on either side
 TABLE_REACH = GRID_REACH + (N_LEVELS - 1) * GRID_PER_STEP
 TAIL = 32.0  # terms below e^-32 of the largest are left out of a sum
 TINY_GAIN = 1e-9
+MARGIN = 10.0  # nats by which a place may fall behind before other levels are tried there
 # Of a pair of blocks: edges, sum of weights, nats, where its integrand is largest and how much it bends.
 EDGE, WEIGHT, COST, MODE, BEND = 0, 1, 2, 3, 4
 OFFER, KEPT = 2, 5  # shifts of the last three: as they would be, as they were
@@ -441,23 +442,54 @@ def judge_weights(state, graph, r, level):
 
 @inner
 @no_type_check
-def judge_place(state, graph, r, rng):
-    """Nats of the unit in hand in block r, with the levels that suit it best there (or over all levels)."""
-    n_blocks, bids = state.sizes[-1], state.bids[r]
-    bids[0] = -np.log(state.sizes[r] + 1.0)
-    if r == n_blocks and n_blocks > 0:
-        bids[0] += log_choose(graph, state.labels.size - 1, n_blocks)
-        bids[0] -= log_choose(graph, state.labels.size - 1, n_blocks - 1)
-        bids[0] -= np.log(n_blocks + 1.0) if graph.heat > 0 else 0.0
+def judge_place(state, graph, i, r, old):
+    """Add to the bids of block r what the edges and weights in hand would cost there.
+
+    At the levels the unit has (``old``), or at all others; bids at levels not judged stay infinite.
+    """
     for level in range(N_LEVELS):
-        if graph.corrected or level == NEUTRAL:
-            bids[1 + level] += judge_edges(state, graph, r, level)
-            bids[1 + N_LEVELS + level] += judge_weights(state, graph, r, level)
-    total = bids[0]
-    for kind in range(2):
-        first = 1 + kind * N_LEVELS
-        total += pick(graph, bids, first, first + N_LEVELS, rng)[1]
-    return total
+        if (level == state.levels[0, i]) == old:
+            state.bids[r, 1 + level] += judge_edges(state, graph, r, level)
+        if (level == state.levels[1, i]) == old:
+            state.bids[r, 1 + N_LEVELS + level] += judge_weights(state, graph, r, level)
+
+
+@inner
+@no_type_check
+def place_bid(state, graph):
+    """Nats of block r itself for the unit in hand, for every r."""
+    n, n_blocks = state.labels.size, state.sizes[-1]
+    for r in range(n_blocks + 1):
+        state.bids[r, 0] = -np.log(state.sizes[r] + 1.0)
+    if n_blocks > 0:
+        change = log_choose(graph, n - 1, n_blocks) - log_choose(graph, n - 1, n_blocks - 1)
+        state.bids[n_blocks, 0] += change - (np.log(n_blocks + 1.0) if graph.heat > 0 else 0.0)
+
+
+@inner
+@no_type_check
+def judge_places(state, graph, i, home, totals, rng):  # noqa: PLR0917
+    """Fill ``totals`` with the nats of every allowed place, and ``bids`` with those of every level there.
+
+    Searching, all levels are tried only where the unit would cost little more than the least at its own.
+    """
+    n_blocks, allowed = state.sizes[-1], state.allowed
+    a, c = 1 + state.levels[0, i], 1 + N_LEVELS + state.levels[1, i]
+    place_bid(state, graph)
+    least = np.inf
+    for r in range(n_blocks + 1):
+        free = r < n_blocks or allowed[1] == 1 or home == n_blocks
+        if (free and allowed[0] < 0) or r == allowed[0] or r == allowed[1]:
+            judge_place(state, graph, i, r, True)
+            totals[r] = state.bids[r, 0] + state.bids[r, a] + state.bids[r, c]
+            least = min(least, totals[r])
+    for r in range(n_blocks + 1):
+        if graph.corrected and totals[r] < np.inf and (graph.heat > 0 or totals[r] < least + MARGIN):
+            judge_place(state, graph, i, r, False)
+            totals[r] = state.bids[r, 0]
+            for kind in range(2):
+                first = 1 + kind * N_LEVELS
+                totals[r] += pick(graph, state.bids[r], first, first + N_LEVELS, rng)[1]
 
 
 @inner
@@ -514,10 +546,7 @@ def visit(state, graph, i, rng):
     scale_hand(state, c - NEUTRAL)
     judge_levels(state, graph, i)
     totals = np.full(n_blocks + 1, np.inf)
-    for r in range(n_blocks + 1):
-        free = r < n_blocks or state.allowed[1] == 1 or home == n_blocks
-        if (free and state.allowed[0] < 0) or r == state.allowed[0] or r == state.allowed[1]:
-            totals[r] = judge_place(state, graph, r, rng)
+    judge_places(state, graph, i, home, totals, rng)
     to, _ = pick(graph, totals, home - home, n_blocks + 1, rng)
     judged = state.bids[to, 0] - state.bids[home, 0]
     for kind in range(2):
