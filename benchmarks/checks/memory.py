@@ -14,7 +14,8 @@ import numpy as np
 from benchmarks.record import Row
 from neurotools.loaders.nifti import BLOCK_BYTES
 
-CHANNELS, RATE, CHUNK_S = 64, 500, 20
+CHANNELS, RATE = 64, 500
+CHUNKS_S = (20, 200)
 LENGTHS_S = (1000, 4000)
 GRID, REGION = (64, 64, 36), 800
 MIB = 2**20
@@ -31,12 +32,22 @@ before = peak()
 read(sys.argv[2])
 print(peak() - before)
 """
-OURS_EEG = f"""
+OPEN_EEG = """
+import neurotools as nt
+def read(path):
+    return nt.load(path)["eeg/signal"]
+"""
+WALK_EEG = """
 import neurotools as nt
 def read(path):
     x = nt.load(path)["eeg/signal"]
-    n = {CHUNK_S * RATE}
+    n = int(sys.argv[3])
     return sum(float((x[:, k : k + n].to_numpy() ** 2).sum()) for k in range(0, x.sizes["time"], n))
+"""
+SAVE_EEG = """
+import neurotools as nt
+def read(path):
+    return nt.save(nt.load(path), path + sys.argv[3])
 """
 MNE_EEG = """
 import mne
@@ -62,30 +73,31 @@ def readers() -> list[Row]:
 
 
 def eeg_rows(folder: Path) -> list[Row]:
-    """EDF of 64 channels at 500 Hz, walked in chunks of 20 s; the chunk is that of float64 samples."""
-    chunk, rows, ours = CHUNK_S * RATE * CHANNELS * 8, [], []
-    small = write_edf(folder / "small.edf", 2)
+    """EDF of 64 channels at 500 Hz; a chunk is that of float64 samples.
+
+    Opening takes memory for the time axis, which is made whole; walking takes it for the chunks and for the
+    axis that is left. The peak is the larger of the two.
+    """
+    rows, small = [], write_edf(folder / "small.edf", 2)
     for seconds in LENGTHS_S:
         path = write_edf(folder / f"{seconds}.edf", seconds)
-        whole = seconds * RATE * CHANNELS * 8
-        taken = {name: extra(code, small, path) for name, code in (("ours", OURS_EEG), ("mne", MNE_EEG))}
-        note = f"{taken['ours'] / MIB:.1f} MiB; the file as float64 takes {whole / MIB:.0f} MiB"
-        words = f"EDF of {seconds} s by chunks of {CHUNK_S} s"
-        rows += [
-            Row(words, taken["ours"] / chunk, unit="chunks", note=note),
-            Row(
-                f"the same, MNE with preload, {seconds} s", taken["mne"] / chunk, unit="chunks",
-                note=f"{taken['mne'] / MIB:.1f} MiB",
-            ),
-        ]  # fmt: skip
-        ours.append(taken["ours"])
+        n_samples = seconds * RATE
+        whole = f"the file as float64 takes {8 * n_samples * CHANNELS / MIB:.0f} MiB"
+        opening = extra(OPEN_EEG, small, path)
+        each = f"{opening / n_samples:.0f} bytes a sample; the axis itself is 8; {whole}"
+        rows.append(Row(f"EDF of {seconds} s, opened", opening / MIB, unit="MiB", note=each))
+        for chunk_s in CHUNKS_S:
+            chunk, taken = chunk_s * RATE * CHANNELS * 8, extra(WALK_EEG, small, path, str(chunk_s * RATE))
+            words, note = f"EDF of {seconds} s, by chunks of {chunk_s} s", f"{taken / chunk:.1f} chunks"
+            rows.append(Row(words, taken / MIB, unit="MiB", note=note))
+        taken = extra(MNE_EEG, small, path)
+        rows.append(Row(f"EDF of {seconds} s, MNE with preload", taken / MIB, unit="MiB"))
+        if seconds == LENGTHS_S[0]:
+            for suffix in (".nc", ".zarr"):
+                taken = extra(SAVE_EEG, small, path, suffix)
+                rows.append(Row(f"EDF of {seconds} s, saved as {suffix}", taken / MIB, unit="MiB"))
         path.unlink()
-    growth = (ours[1] - ours[0]) / (LENGTHS_S[1] - LENGTHS_S[0]) / RATE
-    note = f"the time axis takes 8; {CHANNELS} channels as float64 take {8 * CHANNELS}"
-    return [
-        *rows,
-        Row("EDF: growth with the length of the file, per sample", growth, unit="bytes", note=note),
-    ]
+    return rows
 
 
 def fmri_rows(folder: Path) -> list[Row]:
@@ -98,22 +110,17 @@ def fmri_rows(folder: Path) -> list[Row]:
             name: extra(code, small, path, atlas)
             for name, code in (("ours", OURS_FMRI), ("nilearn", NILEARN_FMRI))
         }
-        note = f"{taken['ours'] / MIB:.1f} MiB; the file takes {path.stat().st_size / MIB:.0f} MiB"
+        blocks = taken["ours"] / BLOCK_BYTES
+        note = f"{blocks:.1f} blocks of volumes; the file takes {path.stat().st_size / MIB:.0f} MiB"
         rows += [
-            Row(
-                f"NIfTI of {n_volumes} volumes to region means", taken["ours"] / BLOCK_BYTES,
-                unit=f"blocks of {BLOCK_BYTES // MIB} MiB", note=note,
-            ),
-            Row(
-                f"the same, nilearn, {n_volumes} volumes", taken["nilearn"] / BLOCK_BYTES,
-                unit="blocks", note=f"{taken['nilearn'] / MIB:.1f} MiB",
-            ),
+            Row(f"NIfTI of {n_volumes} volumes to region means", taken["ours"] / MIB, unit="MiB", note=note),
+            Row(f"NIfTI of {n_volumes} volumes, nilearn", taken["nilearn"] / MIB, unit="MiB"),
         ]  # fmt: skip
         path.unlink()
     return rows
 
 
-def extra(prepare: str, *arguments: Path) -> int:
+def extra(prepare: str, *arguments: Path | str) -> int:
     """Bytes at the peak beyond those before."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE.format(prepare=prepare), *map(str, arguments)],
