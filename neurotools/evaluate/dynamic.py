@@ -55,8 +55,8 @@ def dynamic_connectome(
     label = _labels(communities, loading["component"])
     level = np.array([_threshold(row, threshold) for row in values])
     active = values > level[:, None]
-    starts, ends, steps = runs_of_clock(time, _sessions(loading))
-    component, first, last = _intervals(active, starts, ends)
+    follows, steps = runs_of_clock(time, _sessions(loading))
+    component, first, last = _intervals(active, follows)
     coords = {str(n): c for n, c in loading.coords.items() if set(map(str, c.dims)) <= {"component", "time"}}
     variables = {
         "active": (("component", "time"), active),
@@ -69,7 +69,7 @@ def dynamic_connectome(
     }
     result = xr.Dataset(variables, coords=coords | {"interval": np.arange(first.size)})
     return xr.merge(
-        [result, _members(fit, communities, label), _subjects(fit)], join="exact", combine_attrs="drop"
+        [result, _members(fit, communities, label), _subjects(fit)], join="exact", combine_attrs="override"
     )
 
 
@@ -151,33 +151,27 @@ def _threshold(values: np.ndarray, fraction: float | None) -> float:
     return float(fraction * values.max())
 
 
-def runs_of_clock(time: np.ndarray, session: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First and last sample of each stretch of time without a break, and the step at every sample.
+def runs_of_clock(time: np.ndarray, session: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each sample follows the one before without a break, and the clock's step at each sample.
 
-    A stretch ends with its session, and at a pause longer than 1.5 times the median step of all samples
-    that follow one another within a session.
+    A break is the edge of a session, or a pause longer than 1.5 times the median step of the session.
     """
-    step = np.diff(time)
-    within = session[1:] == session[:-1]
-    usual = float(np.median(step[within] if within.any() else step))
-    broken = np.flatnonzero(~within | (step > GAP * usual))
-    starts, ends = np.r_[0, broken + 1], np.r_[broken, time.size - 1]
-    steps = np.empty(time.size)
-    for first, last in zip(starts, ends, strict=True):
-        steps[first : last + 1] = np.median(step[first:last]) if last > first else usual
-    return starts, ends, steps
+    changes = np.flatnonzero(session[1:] != session[:-1]) + 1
+    follows, steps = np.zeros(time.size, dtype=bool), np.empty(time.size)
+    usual = float(np.median(np.diff(time)))
+    for first, last in zip(np.r_[0, changes], np.r_[changes, time.size], strict=True):
+        step = np.diff(time[first:last])
+        steps[first:last] = np.median(step) if step.size else usual
+        follows[first + 1 : last] = step <= GAP * steps[first]
+    return follows, steps
 
 
-def _intervals(
-    active: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Component, first and last sample of every run of active samples."""
-    may_join = np.ones(active.shape[1], dtype=bool)
-    may_join[starts] = False  # with the sample before
+def _intervals(active: np.ndarray, follows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Component, first and last sample of every run of active samples without a break."""
     begins = active.copy()
-    begins[:, 1:] &= ~(active[:, :-1] & may_join[1:])
+    begins[:, 1:] &= ~(active[:, :-1] & follows[1:])
     stops = active.copy()
-    stops[:, :-1] &= ~(active[:, 1:] & may_join[1:])
+    stops[:, :-1] &= ~(active[:, 1:] & follows[1:])
     component, first = np.nonzero(begins)
     return component, first, np.nonzero(stops)[1]
 
