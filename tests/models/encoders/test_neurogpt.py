@@ -177,7 +177,8 @@ def test_encoder_classifier_equals_the_recorded_one(folder):
         assert worst("encoder only logits", logits, wanted["enc_only_presoftmax"]) < FORWARD
         assert worst("encoder only logprob", logits.log_softmax(-1), wanted["enc_only_logprob"]) < FORWARD
         loss = functional.cross_entropy(logits, wanted["labels"])
-        assert worst("encoder only loss", loss, wanted["enc_only_loss"]) < LOSS
+        # the loss is 6.4, and its last float32 digit depends on the number of threads
+        assert worst("encoder only loss", loss, wanted["enc_only_loss"], relative=True) < LOSS
 
 
 @torch.no_grad()
