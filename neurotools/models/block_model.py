@@ -18,7 +18,8 @@ import xarray as xr
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import blockmodel
 from neurotools.numerics.blockmodel import MAX_UNITS, Evidence, effects_of, levels_of
-from neurotools.numerics.blocksearch import Found, find_partition
+from neurotools.numerics.blocksearch import Draws, Found, find_partition, sample_partitions
+from neurotools.numerics.partitions import coassignment
 from neurotools.progress import working
 from neurotools.provenance import stamp
 from neurotools.schema import Schema
@@ -47,12 +48,16 @@ class BlockModel:
         Communities of communities. Not available yet: only False.
     seed : int
         Of the random starts; the same seed finds the same communities.
+    n_draws : int
+        How many partitions to draw from the posterior, starting from the one that was found, for
+        ``coassignment``; none by default.
     """
 
     weights: str = "exponential"
     degree_corrected: str | bool = "auto"
     nested: bool = False
     seed: int = 0
+    n_draws: int = 0
 
     def __post_init__(self) -> None:
         lookup("distribution of weights", self.weights, WEIGHTS)
@@ -60,6 +65,8 @@ class BlockModel:
             raise SettingsError(
                 "degree_corrected is 'auto', True or False", found=repr(self.degree_corrected)
             )
+        if self.n_draws < 0:
+            raise SettingsError("n_draws must not be negative", found=self.n_draws)
         if self.nested is not False:
             raise SettingsError(
                 "nested communities are not available yet", found=f"nested={self.nested!r}",
@@ -86,6 +93,10 @@ class BlockModel:
             ``degree_effect`` and ``strength_effect`` (component?, unit): log odds of an edge and log mean
             weight that a unit adds, zero in the plain variant. ``edge_count`` and ``weight_sum``
             (component?, block, block_to): the posterior rests on them; zero beyond ``n_blocks``.
+            With ``n_draws``: ``coassignment`` (component?, unit, unit_to), the share of draws in which two
+            units are of one community, ``n_blocks_draw`` and ``description_length_draw`` (component?, draw).
+            Draws move one unit at a time: they say how firmly a unit belongs where it is, not whether quite
+            another partition would do as well.
             ``isolated`` (component?, unit): without any edge. Such units stay in the model, where they are
             all alike and so share a community, often the largest.
 
@@ -137,7 +148,13 @@ class BlockModel:
             start = found["plain"].labels if "plain" in found else None
             found[variant] = find_partition(weights, corrected=corrected, seed=self.seed, start=start)
         chosen = min(found, key=lambda variant: found[variant].description_length)
-        return OneFit(weights, found, chosen)
+        draws = None
+        if self.n_draws:
+            corrected = chosen == "degree_corrected"
+            draws = sample_partitions(
+                weights, found[chosen], corrected=corrected, n_draws=self.n_draws, seed=self.seed
+            )
+        return OneFit(weights, found, chosen, draws)
 
 
 @dataclass(frozen=True)
@@ -147,6 +164,7 @@ class OneFit:
     weights: np.ndarray
     found: dict[str, Found]
     chosen: str
+    draws: Draws | None = None
 
     @property
     def best(self) -> Found:
@@ -301,6 +319,14 @@ def as_dataset(fits: list[OneFit], motif: xr.DataArray) -> xr.Dataset:
         "weight_scale": named([one.scale for one in known]),
     }
     coords |= {str(n): c for n, c in motif.coords.items() if c.dims == (dim,)}
+    draws = [one.draws for one in fits if one.draws is not None]
+    if draws:
+        variables["coassignment"] = named([coassignment(one.labels) for one in draws], dim, f"{dim}_to")
+        variables["n_blocks_draw"] = named([one.labels.max(axis=1) + 1 for one in draws], "draw")
+        variables["description_length_draw"] = named(
+            [one.description_length for one in draws], "draw", units="nat"
+        )
+        coords |= {str(n): c for n, c in motif.coords.items() if c.dims == (f"{dim}_to",)}
     blocks = np.arange(max(n_blocks))
     coords |= {"variant": variants, "block": blocks, "block_to": blocks}  # type: ignore[dict-item]
     return xr.Dataset(variables, coords=coords)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from neurotools.numerics.blockmodel import (
     N_LEVELS,
@@ -19,6 +20,7 @@ from neurotools.numerics.blockmodel import (
     Matrix,
     best_scale,
     by_size,
+    evidence_of,
     mean_edge_weight,
     neutral_levels,
 )
@@ -139,3 +141,34 @@ def merge(labels: Labels, r: int, s: int) -> int:
     if gone != last:
         labels[labels == last] = gone
     return keep
+
+
+# ---- sampling -------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Draws:
+    """Partitions drawn from the posterior: labels (numbered largest first) and what each costs."""
+
+    labels: Int[np.ndarray, "draw unit"]
+    description_length: Float[np.ndarray, " draw"]
+
+
+def sample_partitions(
+    weights: Matrix, begin: Found, *, corrected: bool, n_draws: int, seed: int, n_skipped: int | None = None
+) -> Draws:
+    """Draw partitions (and levels) with probability exp(-description length) times the number of their names.
+
+    One sweep over all units per draw, after ``n_skipped`` sweeps (a quarter of the draws). Units move one
+    at a time, so that draws stay among partitions that can be reached this way from ``begin``: they say how
+    firmly each unit belongs to its community, not whether quite other partitions would do as well.
+    """
+    search = Search(weights, corrected, np.random.default_rng(seed))
+    graph = search.graph._replace(heat=1.0, scale=evidence_of(weights, begin.labels, begin.levels).scale)
+    state = search.kernel.state_of(begin.labels, begin.levels)
+    labels, lengths = [], []
+    skip = n_draws // 4 if n_skipped is None else n_skipped
+    for turn in range(skip + n_draws):
+        cost = search.kernel.settle(state, graph, 1, search.rng)
+        if turn >= skip:
+            labels.append(by_size(state.labels))
+            lengths.append(cost)
+    return Draws(np.array(labels), np.array(lengths))

@@ -218,6 +218,23 @@ def test_settings_choose_the_variants(three_blocks):
     assert corrected["chosen"].item() == "degree_corrected"
 
 
+def test_draws_say_how_firmly_units_belong_together(three_blocks):
+    motif, labels = three_blocks
+    model = BlockModel(n_draws=200)
+    fit = model.fit(motif)
+    together = fit["coassignment"]
+    assert together.dims == ("unit", "unit_to")
+    same = labels[:, None] == labels
+    assert together.to_numpy()[same].mean() > 0.9
+    assert together.to_numpy()[~same].mean() < 0.1
+    assert np.array_equal(np.diag(together), np.ones(30))
+    assert fit["n_blocks_draw"].dims == ("draw",)
+    assert np.median(fit["n_blocks_draw"]) == 3
+    assert fit["description_length_draw"].min() >= fit["description_length"].min() - 1e-9
+    xr.testing.assert_identical(fit, model.fit(motif))
+    xr.testing.assert_identical(fit["label"], BlockModel().fit(motif)["label"])
+
+
 # ---- the other verbs --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("corrected", [True, False])
 def test_predicted_weights_are_those_of_the_blocks(corrected):
@@ -351,6 +368,7 @@ def test_too_many_units_are_refused_with_what_to_do():
         ({"weights": "exponentiel"}, "Did you mean 'exponential'"),
         ({"degree_corrected": "yes"}, "'auto', True or False"),
         ({"nested": True}, "not available yet"),
+        ({"n_draws": -1}, "must not be negative"),
     ],
 )
 def test_impossible_settings_are_refused(settings, says):

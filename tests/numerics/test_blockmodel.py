@@ -320,6 +320,58 @@ def test_blocks_are_numbered_largest_first():
     assert blockmodel.by_size(np.array([5, 1, 1, 7, 7, 5, 1])).tolist() == [1, 0, 0, 2, 2, 1, 0]
 
 
+# ---- calibration: draws -------------------------------------------------------------------------------
+def posterior(weights, begin, level_choices, names=True):
+    """Probability of every partition and its levels, a partition standing for all names of its blocks."""
+    scale = blockmodel.evidence_of(weights, begin.labels, begin.levels).scale
+    graph = kernel.graph_of(weights, len(level_choices) > 1, scale)
+    state = kernel.state_of(begin.labels, begin.levels)
+    log_prob = {}
+    for labels in all_partitions(len(weights)):
+        for levels in level_choices:
+            state.labels[:], state.levels[:] = labels, levels
+            cost = kernel.settle(state, graph, 0, np.random.default_rng(0))
+            log_prob[(*labels, *levels.ravel())] = -cost + (lgamma(labels.max() + 2) if names else 0.0)
+    values = np.array(list(log_prob.values()))
+    return dict(
+        zip(log_prob, np.exp(values - values.max()) / np.exp(values - values.max()).sum(), strict=True)
+    )
+
+
+def in_order(labels):
+    seen = {}
+    return tuple(seen.setdefault(label, len(seen)) for label in labels)
+
+
+def distance(draws, expected):
+    """Total variation between the frequencies of partitions and their probabilities."""
+    n_units, wanted, counts = draws.shape[1], {}, {}
+    for key, prob in expected.items():
+        wanted[key[:n_units]] = wanted.get(key[:n_units], 0.0) + prob
+    for labels in draws:
+        counts[in_order(labels)] = counts.get(in_order(labels), 0) + 1 / len(draws)
+    return 0.5 * sum(abs(counts.get(key, 0.0) - prob) for key, prob in wanted.items())
+
+
+def test_draws_follow_the_posterior_of_all_partitions():
+    rng = np.random.default_rng(3)
+    weights = random_graph(rng, 5, 0.7)
+    begin = blocksearch.find_partition(weights, corrected=False, seed=0)
+    draws = blocksearch.sample_partitions(weights, begin, corrected=False, n_draws=20_000, seed=1)
+    neutral = [blockmodel.neutral_levels(5)]
+    assert distance(draws.labels, posterior(weights, begin, neutral)) < 0.03
+    # A sampler that forgot how many names a partition has would be told apart.
+    assert distance(draws.labels, posterior(weights, begin, neutral, names=False)) > 0.1
+
+
+def test_draws_follow_the_posterior_of_all_partitions_and_levels():
+    weights = np.array([[0, 5.0, 0.2], [5.0, 0, 0], [0.2, 0, 0]])
+    begin = blocksearch.find_partition(weights, corrected=True, seed=0)
+    draws = blocksearch.sample_partitions(weights, begin, corrected=True, n_draws=20_000, seed=1)
+    choices = [np.array(one).reshape(2, 3) for one in itertools.product(range(5), repeat=6)]
+    assert distance(draws.labels, posterior(weights, begin, choices)) < 0.03
+
+
 # ---- after the fit ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("corrected", [False, True])
 def test_predictive_is_the_ratio_of_joint_probabilities(rng, corrected):
