@@ -50,3 +50,6 @@ from .signals.spikes import bin_spikes as bin_spikes
 from .signals.spikes import psth as psth
 from .signals.tuning import tuning_curve as tuning_curve
 from .evaluate.rank import rank_scan as rank_scan
+from .evaluate.states import dwell_times as dwell_times
+from .evaluate.states import match_states as match_states
+from .evaluate.states import select_states as select_states

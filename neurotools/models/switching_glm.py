@@ -89,11 +89,12 @@ class GaussianPrior:
     shared_width : float
         Standard deviation of the shared weight around zero, or around the anatomical connectome.
     bias_width : float
-        Standard deviation of a state's bias around the shared one.
+        Standard deviation of a state's bias around the shared one; never learned. A single state's bias is
+        free.
     learn : bool
-        Learn these widths, one for each kind of regressor, by the evidence in Laplace's approximation
-        (MacKay 1992, Neural Computation 4, 415-447, eqs. 4.6 and 4.8), in rounds, each of which ends with
-        expectation-maximisation under fixed widths. The values above are then where it begins.
+        Learn the other two widths, for each kind of regressor by itself, by the evidence in Laplace's
+        approximation (MacKay 1992, Neural Computation 4, 415-447, eqs. 4.6 and 4.8), in rounds, each of
+        which ends with expectation-maximisation under fixed widths. The values above are where it begins.
     """
 
     width: float = 1 / 3
@@ -113,7 +114,8 @@ class GaussianPrior:
             for kind in kinds
         }
         if n_states == 1:
-            return {kind: Widths(float(np.hypot(*pair)), 0.0) for kind, pair in pairs.items()}
+            alone = {kind: Widths(float(np.hypot(*pair)), 0.0) for kind, pair in pairs.items()}
+            return {**alone, "bias": Widths(LOOSE, 0.0)}
         return {kind: Widths(*pair) for kind, pair in pairs.items()}
 
 

@@ -231,9 +231,10 @@ def arrow_blocks(information: Array, problem: Problem) -> tuple[Array, Array, Ar
     inverse = xp.linalg.inv(information + identity * (prior + scale)[None, None, :, None])
     reach = inverse * prior
     diagonal = n_state * prior + problem.centre_precision
-    schur = identity * (diagonal + (diagonal == 0))[None, :, None] - prior[None, :, None] * xp.sum(
-        reach, axis=0
-    )
+    diagonal = xp.where(
+        diagonal == 0, xp.ones_like(diagonal), diagonal
+    )  # no prior at all: no centre to solve
+    schur = identity * diagonal[None, :, None] - prior[None, :, None] * xp.sum(reach, axis=0)
     return inverse, reach, schur
 
 

@@ -70,15 +70,16 @@ def learned(
     kinds: np.ndarray,
     widths: dict[str, Widths],
 ) -> dict[str, Widths]:
-    """One step of all widths, each from the columns of its kind; shared biases keep theirs."""
+    """One step of all widths, each from the columns of its kind.
+
+    Biases keep theirs: one per state and unit is too few to learn a width from, and it would go to zero.
+    """
     around, centre = spreads(params, state_prob, problem)
-    found = {}
-    for kind, old in widths.items():
-        mine = kinds == kind
-        keep = kind == "bias" or old.shared == 0
-        found[kind] = Widths(
-            step(around, mine, old.around), old.shared if keep else step(centre, mine, old.shared)
-        )
+    found = dict(widths)
+    for kind in set(widths) - {"bias"}:
+        mine, old = kinds == kind, widths[kind]
+        shared = step(centre, mine, old.shared) if old.shared else 0.0
+        found[kind] = Widths(step(around, mine, old.around), shared)
     return found
 
 
@@ -100,4 +101,4 @@ def change(old: dict[str, Widths], new: dict[str, Widths]) -> float:
         )
         if before > 0
     ]  # fmt: skip
-    return max(abs(float(np.log(after / before))) for before, after in pairs)
+    return max((abs(float(np.log(after / before))) for before, after in pairs), default=0.0)
