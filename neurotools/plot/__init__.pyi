@@ -13,5 +13,8 @@ from .motifs import plot_motifs as plot_motifs
 from .recordings import plot_quality as plot_quality
 from .recordings import plot_spectrogram as plot_spectrogram
 from .recordings import plot_traces as plot_traces
+from .states import plot_couplings as plot_couplings
+from .states import plot_state_prob as plot_state_prob
+from .states import plot_transition as plot_transition
 from .timeline import plot_communities_over_time as plot_communities_over_time
 from .timeline import plot_time_loadings as plot_time_loadings
