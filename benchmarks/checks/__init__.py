@@ -11,6 +11,7 @@ from benchmarks.checks import (
     products,
     songbird,
     start_up,
+    switching,
     worms,
 )
 from benchmarks.record import Check
@@ -36,6 +37,16 @@ LIBRARIES = (
     "neurotools/numerics/cp.py",
     "neurotools/numerics/hmm.py",
     "benchmarks/array_functions.py",
+)
+SWITCHING = (
+    "neurotools/models/switching_glm.py",
+    "neurotools/numerics/glm.py",
+    "neurotools/numerics/hmm.py",
+    "neurotools/numerics/kernels/numba_hmm.py",
+    "neurotools/numerics/switching.py",
+    "neurotools/numerics/switching_prior.py",
+    "neurotools/signals/design.py",
+    f"{CHECKS_HERE}/switching.py",
 )
 WRITING = ("neurotools/provenance.py", "pipelines/outputs.py", "pipelines/job.py", "pipelines/steps.py")
 
@@ -205,6 +216,38 @@ CHECKS = {
                 "neurotools/evaluate/dynamic.py",
                 f"{CHECKS_HERE}/songbird.py",
             ),
+            kind="speed",
+        ),
+        Check(
+            name="hidden_chain",
+            title="Hidden Markov chain: posteriors, evidence and best path equal those of another program",
+            run=switching.stored_chain,
+            code=(
+                "neurotools/numerics/hmm.py",
+                "neurotools/numerics/kernels/numba_hmm.py",
+                f"{CHECKS_HERE}/switching.py",
+            ),
+        ),
+        Check(
+            name="switching_couplings",
+            title="Switching GLM: states and couplings of a circuit that is known",
+            run=switching.known_couplings,
+            code=SWITCHING,
+            kind="science",
+        ),
+        Check(
+            name="mouse_strategies",
+            title="Choices of mice: three states foretell held-out sessions better than one or two",
+            run=switching.mouse_choices,
+            code=(*SWITCHING, "neurotools/evaluate/states.py"),
+            kind="science",
+            budget_s=300.0,
+        ),
+        Check(
+            name="switching_speed",
+            title="Time of forward-backward and of all weighted Gram matrices",
+            run=switching.chain_speed,
+            code=SWITCHING,
             kind="speed",
         ),
         Check(

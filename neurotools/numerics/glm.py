@@ -14,7 +14,7 @@ from jaxtyping import Float
 from neurotools.arrays import Array, device_of, namespace
 
 TINY = 1e-12  # least mean and least distance of a probability from 0 and 1, so that logarithms exist
-CHUNK = 512  # rows of a packed product at a time: outer products then stay in cache
+CHUNK = 256  # rows of a packed product at a time: outer products then stay in cache
 
 
 # ---- links ----------------------------------------------------------------------------------------------
@@ -173,17 +173,32 @@ def weighted_grams(
     n_column = x.shape[1]
     size = (n_column * (n_column + 1) // 2, weights.shape[1])
     packed = xp.zeros(size, dtype=x.dtype, device=device_of(x))
+    room = pair_room(x)
     for begin in range(0, x.shape[0], CHUNK):
         stop = min(begin + CHUNK, x.shape[0])
-        packed = packed + packed_outer(x[begin:stop, :]) @ weights[begin:stop, :]
+        packed += packed_outer(x[begin:stop, :], room) @ weights[begin:stop, :]
     return unpacked(packed, n_column)
 
 
-def packed_outer(x: Float[Array, "time column"]) -> Float[Array, "pair time"]:
-    """Products of every two columns, each pair once: the outer product of each row, packed."""
+def pair_room(x: Float[Array, "time column"]) -> Float[Array, "pair chunk"]:
+    """Memory for the products of one chunk, made once: fresh pages would cost more than the products."""
+    n = x.shape[1]
+    size = (n * (n + 1) // 2, min(CHUNK, x.shape[0]))
+    return namespace(x).zeros(size, dtype=x.dtype, device=device_of(x))
+
+
+def packed_outer(
+    x: Float[Array, "time column"], room: Float[Array, "pair chunk"]
+) -> Float[Array, "pair time"]:
+    """Products of every two columns, each pair once: the outer product of each row, packed into ``room``."""
     xp = namespace(x)
+    n_time, n = x.shape
     rows = xp.asarray(xp.permute_dims(x, (1, 0)), copy=True)
-    return xp.concat([rows[a : a + 1, :] * rows[a:, :] for a in range(x.shape[1])], axis=0)
+    begin = 0
+    for a in range(n):
+        room[begin : begin + n - a, :n_time] = rows[a : a + 1, :] * rows[a:, :]
+        begin += n - a
+    return room[:, :n_time]
 
 
 def unpacked(packed: Float[Array, "pair problem"], n: int) -> Float[Array, "problem column column"]:

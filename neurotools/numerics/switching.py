@@ -188,6 +188,7 @@ def derivatives(params: Params, state_prob: Array, problem: Problem) -> tuple[Ar
     n_state, n_column, n_unit = params.weights.shape
     gradient: Array = 0.0
     packed: Array = 0.0
+    room = glm.pair_room(problem.x)
     expected = xp.zeros_like(params.dispersion)
     for begin, stop in chunks(problem.x.shape[0]):
         x, y, prob = problem.x[begin:stop, :], problem.y[begin:stop, None, :], state_prob[begin:stop, :, None]
@@ -197,7 +198,7 @@ def derivatives(params: Params, state_prob: Array, problem: Problem) -> tuple[Ar
         expected = expected + xp.sum(prob * family.log_prob(y, mean, params.dispersion), axis=(0, 1))
         flat = (stop - begin, n_state * n_unit)
         gradient = gradient + xp.permute_dims(x, (1, 0)) @ xp.reshape(weight * (y - mean), flat)
-        packed = packed + glm.packed_outer(x) @ xp.reshape(weight * slope, flat)
+        packed = packed + glm.packed_outer(x, room) @ xp.reshape(weight * slope, flat)
     information = xp.reshape(glm.unpacked(packed, n_column), (n_state, n_unit, n_column, n_column))
     gradient = xp.permute_dims(xp.reshape(gradient, (n_column, n_state, n_unit)), (1, 0, 2))
     return gradient, information, expected

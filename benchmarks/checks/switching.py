@@ -1,0 +1,136 @@
+"""Switching GLMs: the chain against stored results, known couplings found again, strategies of mice."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import xarray as xr
+
+import neurotools as nt
+from benchmarks.record import Row, shared
+from benchmarks.timing import best_of, gemm_peak, one_thread
+from neurotools import schema
+from neurotools.numerics import glm, hmm
+
+REFERENCE = "data/glm_reference"
+
+
+# ---- the chain ------------------------------------------------------------------------------------------
+def stored_chain() -> list[Row]:
+    """Posteriors, evidence and best path of 5,000 samples and five states, as stored from another program."""
+    with np.load(shared(REFERENCE) / "hmm_parity_ssm_K5.npz") as file:
+        known = {name: file[name] for name in file.files}
+    chain = (np.log(known["pi"]), np.log(known["P"]), known["log_lik"])
+    found = hmm.smooth(*chain)
+    path, _ = hmm.viterbi(*chain)
+    evidence = float(known["log_norm"])
+    pairs = np.abs(found.pair_sum - known["xi_sum"]).max()
+    return [
+        Row("log evidence, relative difference", abs(float(found.log_evidence) / evidence - 1), "<= 1e-12"),
+        Row("state probabilities", float(np.abs(found.state_prob - known["gamma"]).max()), "<= 1e-8"),
+        Row("summed pair statistics", float(pairs), "<= 1e-6"),
+        Row("samples where the best paths differ", int((path != known["viterbi"]).sum()), "<= 0"),
+    ]
+
+
+def chain_speed() -> list[Row]:
+    """Forward-backward with summed pair statistics: 50,000 samples, five states, one thread."""
+    rng = np.random.default_rng(0)
+    log_prob = rng.normal(scale=3.0, size=(50_000, 5))
+    move = np.full((5, 5), 0.005) + 0.975 * np.eye(5)
+    chain = (np.log(np.full(5, 0.2)), np.log(move), log_prob)
+    x, weights = rng.normal(size=(50_000, 51)), rng.random((50_000, 250))
+    with one_thread():
+        ours = best_of(lambda: hmm.smooth(*chain))
+        grams = best_of(lambda: glm.weighted_grams(x, weights), repeats=2)
+        peak = gemm_peak()
+    flops = 50_000 * 51 * 52 * 250
+    return [
+        Row("forward-backward", 1e3 * ours, unit="ms CPU"),
+        Row("250 weighted Gram matrices of 51 columns", grams, unit="s CPU"),
+        Row("the same, share of the speed of a square matrix product", flops / grams / peak, ">= 0.75"),
+    ]
+
+
+# ---- couplings that are known -----------------------------------------------------------------------------
+def known_couplings() -> list[Row]:
+    """Five states, 20 units, ten sessions to learn from and six to foretell, drawn by other hands."""
+    with np.load(shared(REFERENCE) / "hmmglm_synthetic_S5_N20.npz") as file:
+        known = {name: file[name] for name in file.files}
+    train, test = (_counts(known["spikes"], part) for part in (np.arange(10), np.arange(10, 16)))
+    design, design_test = (nt.glm_design(part, nt.ExponentialHistory()) for part in (train, test))
+    model = nt.SwitchingGLM(n_states=5, link="sigmoid", n_restarts=8, seed=0)
+    with one_thread():
+        begin = time.process_time()
+        fit = model.fit(train, design)
+        seconds = time.process_time() - begin
+    truth = _truth(known, test)
+    fit = nt.match_states(fit, truth)
+    found = model.predict(fit, test, design_test)
+    ideal = model.predict(truth, test, design_test)
+    off = ~np.eye(20, dtype=bool)
+    error = ((fit["weight"] - truth["weight"]).to_numpy()[..., 0][:, off] ** 2).mean()
+    size = test.size
+    return [
+        Row("samples given their true state, whole session", _right(found["state_prob"], known), ">= 0.975"),
+        Row("the same with the true parameters", _right(ideal["state_prob"], known)),
+        Row("the same, from past and present alone", _right(found["filtered_prob"], known)),
+        Row("the same with the true parameters", _right(ideal["filtered_prob"], known)),
+        Row("log likelihood per bin and unit, new sessions, given the past",
+            float(found["log_likelihood"].sum()) / size, ">= -0.8455", unit="nat"),
+        Row("the same with the true parameters", float(ideal["log_likelihood"].sum()) / size, unit="nat"),
+        Row("mean squared error of couplings between units", float(error), "<= 0.035"),
+        Row("eight restarts", seconds, "<= 15", unit="s CPU", note="first compilation included"),
+    ]  # fmt: skip
+
+
+def _counts(spikes: np.ndarray, which: np.ndarray) -> xr.DataArray:
+    counts = schema.counts_array(
+        spikes[which].reshape(-1, 20).astype(int), bin_width=0.02, unit=np.arange(20)
+    )
+    return counts.assign_coords(session=("time", np.repeat(which, 1000)))
+
+
+def _truth(known: dict[str, np.ndarray], test: xr.DataArray) -> xr.Dataset:
+    """The true parameters in the form of a fit; the chain that was drawn stays with probability .98."""
+    moves = np.full((5, 5), 0.02 / 4)
+    np.fill_diagonal(moves, 0.98)
+    return xr.Dataset(
+        {
+            "weight": (("state", "unit", "unit_to", "basis"), known["weight"].transpose(0, 2, 1)[..., None]),
+            "bias": (("state", "unit_to"), known["bias"]),
+            "transition": (("state", "state_to"), moves),
+            "initial_prob": ("state", np.full(5, 0.2)),
+        },
+        coords={
+            "unit": test["unit"].to_numpy(), "unit_to": test["unit"].to_numpy(), "state": np.arange(5),
+            "basis": [0],
+        },
+    )  # fmt: skip
+
+
+def _right(prob: xr.DataArray, known: dict[str, np.ndarray]) -> float:
+    return float((prob.to_numpy().argmax(axis=1) == known["state"][10:].ravel()).mean())
+
+
+# ---- strategies of mice -----------------------------------------------------------------------------------
+def mouse_choices() -> list[Row]:
+    """49,177 choices of 13 mice; five folds of whole sessions, balanced over mice; one to three states."""
+    recording = nt.load(shared("data/behaviour_mouse_2afc_glmhmm"))
+    choice, design = recording["behaviour/choice"], nt.choice_design(recording, n_back=0)
+    model = nt.SwitchingGLM(n_states=3, family="bernoulli", n_restarts=4)
+    scan = nt.select_states(model, choice, design, n_states=(1, 2, 3))
+    score = scan["heldout_score"]
+    gain = (score.sel(n_states=3) - score.sel(n_states=1)).to_numpy()
+    two = (score.sel(n_states=2) - score.sel(n_states=1)).to_numpy()
+    laser = np.sort(np.abs(model.fit(choice, design)["feature_weight"].sel(feature="x2").to_numpy()))
+    return [
+        Row("gain of three states over one, mean of five folds", float(gain.mean()), ">= 0.015",
+            interval=(float(gain.min()), float(gain.max())), unit="bit per trial",
+            note="another implementation, one split: .019"),
+        Row("the same, least of five folds", float(gain.min()), ">= 0", unit="bit per trial"),
+        Row("gain of two states over one, mean of five folds", float(two.mean()), unit="bit per trial"),
+        Row("laser weight of one state over the next largest", float(laser[-1] / laser[-2]), ">= 3",
+            note="one state carries the effect of the laser, as published"),
+    ]  # fmt: skip
