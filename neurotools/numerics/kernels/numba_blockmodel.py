@@ -29,16 +29,20 @@ GRID_REACH = 14_800  # log odds up to 40 on either side
 TABLE_REACH = GRID_REACH + (N_LEVELS - 1) * GRID_PER_STEP
 TAIL = 32.0  # terms below e^-32 of the largest are left out of a sum
 TINY_GAIN = 1e-9
+MOST = 2 * N_LEVELS
+POWERS = 2.0 ** np.arange(-MOST, MOST + 1)  # a table: raising to a power takes as long as a whole pair
 MARGIN = 10.0  # nats by which a place may fall behind before other levels are tried there
 # Of a pair of blocks: edges, sum of weights, nats, where its integrand is largest and how much it bends.
 EDGE, WEIGHT, COST, MODE, BEND = 0, 1, 2, 3, 4
 OFFER, KEPT = 2, 5  # shifts of the last three: as they would be, as they were
 
+# What Python calls; what compiled code calls (a door for Python into each would double the time to compile);
+# and what one function alone calls, which is compiled as part of it.
 compiled = njit(cache=True, error_model="numpy")
-# Called from compiled code only: a door for Python into each would double the time to compile.
 inner = njit(  # type: ignore[call-overload]
     cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
+once = njit(cache=True, error_model="numpy", inline="always")
 
 
 class Graph(NamedTuple):
@@ -68,7 +72,7 @@ class State(NamedTuple):
     allowed: np.ndarray  # (2,): the only blocks to choose from, or -1 and whether new ones may be founded
 
 
-@inner
+@once
 @no_type_check
 def shuffled(n, rng):
     """Return 0 .. n - 1 in random order."""
@@ -195,7 +199,7 @@ def own_cost(state, graph, i):
     return graph.degree[i] * (STRENGTH_STEP * c - DEGREE_STEP * a)
 
 
-@inner
+@once
 @no_type_check
 def total_cost(state, graph):
     """Description length in nats of graph, partition and levels."""
@@ -212,16 +216,16 @@ def total_cost(state, graph):
     return cost
 
 
-@inner
+@once
 @no_type_check
 def refresh(state, graph):
     """Recompute every sum of the state from its labels and levels."""
     n_units, n_blocks = state.labels.size, 0
     for i in range(n_units):
         n_blocks = max(n_blocks, state.labels[i] + 1)
+    state.sizes[-1] = n_blocks
     for r in range(n_blocks + 1):
         clear_block(state, r)
-    state.sizes[-1] = n_blocks
     for k in range(2 * N_LEVELS):
         state.level_sizes[k // N_LEVELS, k % N_LEVELS] = 0
     for i in range(n_units):
@@ -233,7 +237,7 @@ def refresh(state, graph):
         for j in range(n_units):
             s = state.labels[j]
             half = 0.5 if s == r else 1.0
-            shift = 2.0 ** (2 * NEUTRAL - state.levels[1, i] - state.levels[1, j])
+            shift = POWERS[MOST + 2 * NEUTRAL - state.levels[1, i] - state.levels[1, j]]
             state.sums[EDGE, r, s] += half * graph.edges[i, j]
             state.sums[WEIGHT, r, s] += half * graph.weights[i, j] * shift
     for r in range(n_blocks):
@@ -245,11 +249,11 @@ def refresh(state, graph):
 @inner
 @no_type_check
 def clear_block(state, r):
-    """Empty the row and column of block r."""
+    """Empty the row and column of block r, at most the one after the last."""
     state.sizes[r] = 0
     for level in range(N_LEVELS):
         state.counts[r, level] = 0
-    for s in range(state.sizes.size - 1):
+    for s in range(state.sizes[-1] + 1):
         for kind in range(5):
             value = 0.5 if kind == BEND else 0.0
             state.sums[kind, r, s] = value
@@ -329,7 +333,9 @@ def take_out(state, graph, i):
         state.rows[WEIGHT, s] = 0.0
     for j in range(state.labels.size):
         state.rows[EDGE, state.labels[j]] += graph.edges[i, j]
-        state.rows[WEIGHT, state.labels[j]] += graph.weights[i, j] * 2.0 ** (NEUTRAL - state.levels[1, j])
+        state.rows[WEIGHT, state.labels[j]] += (
+            graph.weights[i, j] * POWERS[MOST + NEUTRAL - state.levels[1, j]]
+        )
     scale_hand(state, NEUTRAL - old)
     for s in range(state.sizes[-1]):
         for kind in range(3):
@@ -353,7 +359,7 @@ def take_out(state, graph, i):
 def scale_hand(state, shift):
     """Multiply the weights in hand by a power of two."""
     for s in range(state.sizes[-1]):
-        state.rows[WEIGHT, s] *= 2.0**shift
+        state.rows[WEIGHT, s] *= POWERS[MOST + shift]
 
 
 @inner
@@ -429,7 +435,7 @@ def log_factor(counts, level, n_edges, mode, bend, curves):  # noqa: PLR0917
 @no_type_check
 def judge_weights(state, graph, r, level):
     """Nats that the weights in hand would cost in block r, at one strength level."""
-    table, factor = graph.log_factorial, 2.0 ** (NEUTRAL - level) / graph.scale
+    table, factor = graph.log_factorial, POWERS[MOST + NEUTRAL - level] / graph.scale
     change = 0.0
     for s in range(state.sizes[-1]):
         m, more = int(state.sums[EDGE, r, s]), int(state.rows[EDGE, s])
@@ -466,7 +472,7 @@ def place_bid(state, graph):
         state.bids[n_blocks, 0] += change - (np.log(n_blocks + 1.0) if graph.heat > 0 else 0.0)
 
 
-@inner
+@once
 @no_type_check
 def judge_places(state, graph, i, home, totals, rng):  # noqa: PLR0917
     """Fill ``totals`` with the nats of every allowed place, and ``bids`` with those of every level there.
@@ -533,7 +539,7 @@ def pick(graph, bids, first, last, rng):
     return found, bids[best] - graph.heat * np.log(mass)
 
 
-@inner
+@once
 @no_type_check
 def visit(state, graph, i, rng):
     """Offer unit i every allowed place with every level; return whether it moved.
@@ -562,7 +568,7 @@ def visit(state, graph, i, rng):
     return False
 
 
-@inner
+@once
 @no_type_check
 def put_back(state, graph, i, home):
     """Put unit i where it was, with the nats that were kept (or computed again if its block had left)."""
@@ -580,7 +586,7 @@ def put_back(state, graph, i, home):
     write_row(state, home, 1.0)
 
 
-@inner
+@once
 @no_type_check
 def try_place(state, graph, i, r, judged, old_cost, rng):  # noqa: PLR0917
     """Compute in full what unit i costs in block r; put it there if that is taken."""
@@ -603,7 +609,7 @@ def try_place(state, graph, i, r, judged, old_cost, rng):  # noqa: PLR0917
     return taken
 
 
-@inner
+@once
 @no_type_check
 def sweep(state, graph, rng):
     """Visit all units in random order, or those of the two allowed blocks; return how many moved."""
@@ -616,7 +622,7 @@ def sweep(state, graph, rng):
 
 
 # ---- moving blocks ----------------------------------------------------------------------------------
-@inner
+@once
 @no_type_check
 def merge_change(state, graph, r, s):
     """Change in nats if blocks r and s became one."""
@@ -645,8 +651,7 @@ def merge_change(state, graph, r, s):
 @compiled
 @no_type_check
 def cheapest_merge(state, graph):
-    """Refresh the state; return the two blocks that would cost least to make one."""
-    refresh(state, graph)
+    """Return the two blocks that would cost least to make one, in a state that has settled."""
     n_blocks = state.sizes[-1]
     best, left, right = np.inf, n_blocks - 2, n_blocks - 1
     for s in range(n_blocks):
@@ -661,11 +666,12 @@ def cheapest_merge(state, graph):
 @no_type_check
 def settle(state, graph, n_turns, rng):
     """Sweep until nothing moves, at most ``n_turns`` times; return the description length in nats."""
-    refresh(state, graph)
-    for _ in range(n_turns):
-        if sweep(state, graph, rng) == 0:
-            break
-    refresh(state, graph)
+    for half in range(2):  # one call of each function, which is compiled where it is called
+        refresh(state, graph)
+        if half == 0:
+            for _ in range(n_turns):
+                if sweep(state, graph, rng) == 0:
+                    break
     return total_cost(state, graph)
 
 
