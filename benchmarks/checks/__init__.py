@@ -241,6 +241,7 @@ CHECKS = {
             run=switching.mouse_choices,
             code=(*SWITCHING, "neurotools/evaluate/states.py"),
             kind="science",
+            group="long",
             budget_s=300.0,
         ),
         Check(
