@@ -39,6 +39,7 @@ BIAS_REACH = 10.0  # width of the prior of what biases of all states share
 LOOSE = 100.0  # width of a bias that is not penalised
 START_SPREAD = 0.3  # of the predictor, by which states differ at a random start
 ROUNDS = 20  # of learning the width of the prior
+ROUND_STEPS = 10  # of expectation-maximisation in each but the last
 ROUNDS_TOL = 0.01  # relative change of every width below which it is learned
 
 COUNTS = Schema("spike counts", dims=("time|trial", "unit"), units="count", whole=True)
@@ -93,8 +94,9 @@ class GaussianPrior:
         free.
     learn : bool
         Learn the other two widths, for each kind of regressor by itself, by the evidence in Laplace's
-        approximation (MacKay 1992, Neural Computation 4, 415-447, eqs. 4.6 and 4.8), in rounds, each of
-        which ends with expectation-maximisation under fixed widths. The values above are where it begins.
+        approximation (MacKay 1992, Neural Computation 4, 415-447, eqs. 4.6 and 4.8), in rounds of a few
+        iterations under fixed widths; the last round goes on until it converges. The values above are where
+        it begins.
     """
 
     width: float = 1 / 3
@@ -398,20 +400,26 @@ def start_spread(data: Regression, widths: list[float]) -> np.ndarray:
 
 
 def with_learned_prior(found: Found, data: Regression, layout: Layout, settings: SwitchingGLM) -> Found:
-    """Widths by the evidence, and the fit under them, in turn until the widths stand still."""
-    for number in range(1, ROUNDS + 1):
+    """Widths by the evidence, and a few steps under them, in turn; at last the fit under those learned."""
+    for _ in range(ROUNDS):
         problem = layout.problem(data, settings, found.widths)
         widths = learned(found.params, found.posterior.state_prob, problem, layout.kinds, found.widths)
         if change(found.widths, widths) < ROUNDS_TOL:
             break
-        params, posterior, trace, converged = switching.expectation_maximisation(
-            found.params, layout.problem(data, settings, widths), settings.max_iter, settings.tol
-        )
-        found = replace(
-            found, params=params, posterior=posterior, trace=found.trace + trace, converged=converged,
-            rounds=found.rounds + [number] * len(trace), widths=widths,
-        )  # fmt: skip
-    return found
+        found = onward(replace(found, widths=widths), data, layout, settings, ROUND_STEPS)
+    return onward(found, data, layout, settings, settings.max_iter)
+
+
+def onward(found: Found, data: Regression, layout: Layout, settings: SwitchingGLM, max_iter: int) -> Found:
+    """Expectation-maximisation from where it stands, under its present widths: one more round."""
+    problem = layout.problem(data, settings, found.widths)
+    params, posterior, trace, converged = switching.expectation_maximisation(
+        found.params, problem, min(max_iter, settings.max_iter), settings.tol
+    )
+    return replace(
+        found, params=params, posterior=posterior, trace=found.trace + trace, converged=converged,
+        rounds=found.rounds + [found.rounds[-1] + 1] * len(trace),
+    )  # fmt: skip
 
 
 def warn_after(fit: xr.Dataset, data: Regression) -> None:

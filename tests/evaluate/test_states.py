@@ -11,11 +11,11 @@ import neurotools as nt
 from neurotools.errors import SchemaError, SettingsError
 from neurotools.evaluate import states
 
-MODEL = nt.SwitchingGLM(n_states=1, link="sigmoid", n_restarts=3, tol=1e-6)
+MODEL = nt.SwitchingGLM(n_states=1, link="sigmoid", n_restarts=2, tol=1e-6)
 
 
 def test_the_number_of_states_that_data_were_drawn_with_is_selected():
-    counts, design, _ = drawn(3, n_time=6000, n_unit=6, n_state=3, n_session=10)
+    counts, design, _ = drawn(3, n_time=4000, n_unit=6, n_state=3, n_session=10)
     scan = nt.select_states(MODEL, counts, design, n_states=(1, 2, 3, 4))
     assert scan.attrs["selected_n_states"] == 3
     assert scan["heldout_score"].dims == ("n_states", "fold")
