@@ -12,8 +12,8 @@ from .loaders.mne_bridge import from_mne as from_mne
 from .loaders.mne_bridge import to_mne as to_mne
 from .models.block_model import BlockModel as BlockModel
 from .models.ntf import NTF as NTF
-from .models.switching_glm import GaussianPrior as GaussianPrior
-from .models.switching_glm import RidgePrior as RidgePrior
+from .numerics.switching_prior import GaussianPrior as GaussianPrior
+from .numerics.switching_prior import RidgePrior as RidgePrior
 from .models.switching_glm import SwitchingGLM as SwitchingGLM
 from .evaluate.dynamic import connectome_table as connectome_table
 from .evaluate.dynamic import dynamic_connectome as dynamic_connectome

@@ -29,8 +29,8 @@ MODELS = {
 
 # Settings that are dataclasses themselves, by the name they are saved under.
 SETTINGS: dict[str, str] = {
-    "GaussianPrior": "neurotools.models.switching_glm:GaussianPrior",
-    "RidgePrior": "neurotools.models.switching_glm:RidgePrior",
+    "GaussianPrior": "neurotools.numerics.switching_prior:GaussianPrior",
+    "RidgePrior": "neurotools.numerics.switching_prior:RidgePrior",
 }
 
 # EEG, MEG, ECoG and sEEG, all read by one loader.

@@ -44,6 +44,7 @@ SWITCHING = (
     "neurotools/numerics/hmm.py",
     "neurotools/numerics/kernels/numba_hmm.py",
     "neurotools/numerics/switching.py",
+    "neurotools/numerics/switching_fit.py",
     "neurotools/numerics/switching_prior.py",
     "neurotools/signals/design.py",
     f"{CHECKS_HERE}/switching.py",

@@ -11,7 +11,7 @@ Neuroscience 25, 201-212, for choices; Li et al. (2024), ICLR, for a prior on co
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ import xarray as xr
 from neurotools.arrays import to_device, to_numpy
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import hmm, switching
-from neurotools.numerics.switching_prior import Widths, change, learned
+from neurotools.numerics.switching_fit import Found, Given, Search, Widths, best_of
+from neurotools.numerics.switching_prior import GaussianPrior, RidgePrior
 from neurotools.numerics.switching_scores import causal, cosmoothing, mean_log_likelihood, sample_normaliser
-from neurotools.progress import working
 from neurotools.provenance import stamp
 from neurotools.schema import Schema
 from neurotools.schema.regression import (
@@ -30,17 +30,9 @@ from neurotools.schema.regression import (
     anatomical,
     check_same_columns,
     flat_weights,
-    named_weights,
     regression,
 )
-
-FIXED = 1e12  # precision of a centre that is not learned
-BIAS_REACH = 10.0  # width of the prior of what biases of all states share
-LOOSE = 100.0  # width of a bias that is not penalised
-START_SPREAD = 0.3  # of the predictor, by which states differ at a random start
-ROUNDS = 20  # of learning the width of the prior
-ROUND_STEPS = 10  # of expectation-maximisation in each but the last
-ROUNDS_TOL = 0.01  # relative change of every width below which it is learned
+from neurotools.schema.states import FitArrays, named_fit
 
 COUNTS = Schema("spike counts", dims=("time|trial", "unit"), units="count", whole=True)
 BINARY = Schema("choices or spikes", dims=("time|trial", "unit|channel|region?"), whole=True)
@@ -55,70 +47,6 @@ FITTING_LINKS = {
 SCORES = {"causal": causal, "cosmoothing": cosmoothing}
 SPIKING = ("poisson", "negative_binomial", "bernoulli")  # scored per spike where there are units
 DTYPES = ("float64", "float32")
-
-
-# ---- priors ---------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class RidgePrior:
-    """Every weight of every state is normal around zero (or the connectome) by itself.
-
-    Parameters
-    ----------
-    strength : float
-        Precision: the penalty is strength / 2 times the sum of squares. Biases go free.
-    """
-
-    strength: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.strength > 0:
-            raise SettingsError("strength must be positive", found=self.strength)
-
-    def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
-        """Width for each kind of regressor."""
-        return {kind: Widths(LOOSE if kind == "bias" else self.strength**-0.5, 0.0) for kind in kinds}
-
-
-@dataclass(frozen=True)
-class GaussianPrior:
-    """Weights of the states are normal around a weight that all share, itself normal around zero.
-
-    Parameters
-    ----------
-    width : float
-        Standard deviation of a state's weight around the shared one.
-    shared_width : float
-        Standard deviation of the shared weight around zero, or around the anatomical connectome.
-    bias_width : float
-        Standard deviation of a state's bias around the shared one; never learned. A single state's bias is
-        free.
-    learn : bool
-        Learn the other two widths, for each kind of regressor by itself, by the evidence in Laplace's
-        approximation (MacKay 1992, Neural Computation 4, 415-447, eqs. 4.6 and 4.8), in rounds of a few
-        iterations under fixed widths; the last round goes on until it converges. The values above are where
-        it begins.
-    """
-
-    width: float = 1 / 3
-    shared_width: float = 1.0
-    bias_width: float = 1.0
-    learn: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("width", "shared_width", "bias_width"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be positive", found=getattr(self, name))
-
-    def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
-        """Width for each kind of regressor; with a single state the shared part is that state's."""
-        pairs = {
-            kind: (self.bias_width, BIAS_REACH) if kind == "bias" else (self.width, self.shared_width)
-            for kind in kinds
-        }
-        if n_states == 1:
-            alone = {kind: Widths(float(np.hypot(*pair)), 0.0) for kind, pair in pairs.items()}
-            return {**alone, "bias": Widths(LOOSE, 0.0)}
-        return {kind: Widths(*pair) for kind, pair in pairs.items()}
 
 
 # ---- settings and verbs -----------------------------------------------------------------------------------
@@ -155,7 +83,7 @@ class SwitchingGLM:
     n_states: int
     family: str = "poisson"
     link: str = "auto"
-    prior: GaussianPrior | RidgePrior = GaussianPrior()
+    prior: GaussianPrior | RidgePrior = field(default_factory=GaussianPrior)
     n_restarts: int = 8
     stickiness: float = 1.0
     max_iter: int = 200
@@ -219,8 +147,8 @@ class SwitchingGLM:
         """
         data = asked(counts, design, self)
         warn_about(data, self)
-        layout = Layout.of(data, self, connectome)
-        fit = as_dataset(best_of(data, layout, self), data, layout, self)
+        given = given_of(data, self, connectome)
+        fit = as_dataset(best_of(given, self.prior, search_of(self)), data, given)
         warn_after(fit, data)
         return stamp(fit, "switching_glm", self)
 
@@ -310,116 +238,28 @@ def warn_about(data: Regression, settings: SwitchingGLM) -> None:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Kinds of the columns, the bias first, and the mean of the prior."""
+def given_of(data: Regression, settings: SwitchingGLM, connectome: xr.DataArray | None = None) -> Given:
+    """Data and model as plain arrays; couplings lie around the connectome, all else around zero."""
+    kinds = np.array(["bias", *data.kind.astype(str)])
+    mean = np.zeros((kinds.size, data.y.shape[1]))
+    if connectome is not None:
+        mean[1:][data.history] = anatomical(connectome, data)
+    return Given(
+        x=data.x, y=data.y, start=data.start, kinds=kinds, prior_mean=mean,
+        family=settings.family, link=link_of(settings),
+        stickiness=settings.stickiness if settings.n_states > 1 else 0.0,
+        device=settings.device, dtype=settings.dtype,
+    )  # fmt: skip
 
-    kinds: np.ndarray  # (column)
-    prior_mean: np.ndarray  # (column, unit)
 
-    @classmethod
-    def of(cls, data: Regression, settings: SwitchingGLM, connectome: xr.DataArray | None) -> Layout:
-        """Couplings lie around the connectome, all else around zero."""
-        kinds = np.array(["bias", *data.kind.astype(str)])
-        mean = np.zeros((kinds.size, data.y.shape[1]))
-        if connectome is not None:
-            mean[1:][data.history] = anatomical(connectome, data)
-        return cls(kinds, mean)
-
-    def problem(
-        self, data: Regression, settings: SwitchingGLM, widths: dict[str, Widths]
-    ) -> switching.Problem:
-        """Everything given, on the device."""
-
-        def there(values: Any) -> Any:
-            return to_device(np.asarray(values), settings.device, settings.dtype)
-
-        shared = [widths[kind].shared for kind in self.kinds]
-        return switching.Problem(
-            x=there(data.x), y=there(data.y), start=data.start,
-            family=settings.family, link=link_of(settings),
-            precision=there([widths[kind].around ** -2 for kind in self.kinds]),
-            centre_mean=there(self.prior_mean),
-            centre_precision=there([width**-2 if width else FIXED for width in shared]),
-            stickiness=settings.stickiness if settings.n_states > 1 else 0.0,
-        )  # fmt: skip
+def search_of(settings: SwitchingGLM) -> Search:
+    """How long and how often to look."""
+    return Search(settings.n_states, settings.n_restarts, settings.max_iter, settings.tol, settings.seed)
 
 
 def link_of(settings: SwitchingGLM) -> str:
     """The link that ``"auto"`` stands for, or the one named."""
     return FITTING_LINKS[settings.family][0] if settings.link == "auto" else settings.link
-
-
-# ---- fitting ----------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Found:
-    """The best start: what it learned, and under which prior."""
-
-    params: switching.Params
-    posterior: hmm.Smoothed
-    trace: list[float]
-    rounds: list[int]
-    converged: bool
-    widths: dict[str, Widths]
-    restarts: list[float]
-
-
-def best_of(data: Regression, layout: Layout, settings: SwitchingGLM) -> Found:
-    """All restarts under the prior as given, and the best one under the prior as learned."""
-    kinds = list(dict.fromkeys(layout.kinds.tolist()))
-    widths = settings.prior.widths(kinds, settings.n_states)
-    problem = layout.problem(data, settings, widths)
-    base = switching.one_state(problem)
-    spread = start_spread(data, [widths[kind].around for kind in layout.kinds])
-    n = settings.n_restarts if settings.n_states > 1 else 1
-    runs = []
-    with working(f"switching GLM, {settings.n_states} states") as show:
-        for k in range(n):
-
-            def watch(i: int, _: float, k: int = k) -> None:
-                show((k + i / settings.max_iter) / n)
-
-            begin = switching.random_start(base, settings.n_states, spread, (settings.seed, k))
-            runs.append(
-                switching.expectation_maximisation(begin, problem, settings.max_iter, settings.tol, watch)
-            )
-    restarts = [run[2][-1] for run in runs]
-    params, posterior, trace, converged = runs[int(np.argmax(restarts))]
-    found = Found(params, posterior, trace, [0] * len(trace), converged, widths, restarts)
-    if isinstance(settings.prior, GaussianPrior) and settings.prior.learn:
-        found = with_learned_prior(found, data, layout, settings)
-    return found
-
-
-def start_spread(data: Regression, widths: list[float]) -> np.ndarray:
-    """How far apart states begin, (column, 1): alike in the predictor, and never beyond the prior."""
-    deviation = data.x.std(axis=0)
-    size = np.divide(START_SPREAD / 2, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    size[0] = START_SPREAD
-    return np.minimum(size, widths)[:, None]
-
-
-def with_learned_prior(found: Found, data: Regression, layout: Layout, settings: SwitchingGLM) -> Found:
-    """Widths by the evidence, and a few steps under them, in turn; at last the fit under those learned."""
-    for _ in range(ROUNDS):
-        problem = layout.problem(data, settings, found.widths)
-        widths = learned(found.params, found.posterior.state_prob, problem, layout.kinds, found.widths)
-        if change(found.widths, widths) < ROUNDS_TOL:
-            break
-        found = onward(replace(found, widths=widths), data, layout, settings, ROUND_STEPS)
-    return onward(found, data, layout, settings, settings.max_iter)
-
-
-def onward(found: Found, data: Regression, layout: Layout, settings: SwitchingGLM, max_iter: int) -> Found:
-    """Expectation-maximisation from where it stands, under its present widths: one more round."""
-    problem = layout.problem(data, settings, found.widths)
-    params, posterior, trace, converged = switching.expectation_maximisation(
-        found.params, problem, min(max_iter, settings.max_iter), settings.tol
-    )
-    return replace(
-        found, params=params, posterior=posterior, trace=found.trace + trace, converged=converged,
-        rounds=found.rounds + [found.rounds[-1] + 1] * len(trace),
-    )  # fmt: skip
 
 
 def warn_after(fit: xr.Dataset, data: Regression) -> None:
@@ -440,48 +280,23 @@ def warn_after(fit: xr.Dataset, data: Regression) -> None:
 
 
 # ---- back to names ----------------------------------------------------------------------------------------
-def as_dataset(found: Found, data: Regression, layout: Layout, settings: SwitchingGLM) -> xr.Dataset:
-    """Name what was found; states are numbered by occupancy, largest first."""
-    state_prob = to_numpy(found.posterior.state_prob)
-    order = np.argsort(-state_prob.mean(axis=0), kind="stable")
-    states, to = np.arange(order.size), () if data.units is None else ("unit_to",)
-    variables: dict[str, Any] = {}
-    for name, (dims, values) in named_weights(to_numpy(found.params.weights)[order], data).items():
-        variables[name] = (("state", *dims), values)
-    if isinstance(settings.prior, GaussianPrior) and settings.n_states > 1:
-        for name, (dims, values) in named_weights(to_numpy(found.params.centre), data).items():
-            variables[f"shared_{name}"] = (dims, values)
-    if settings.family in switching.DISPERSED:
-        dispersion = to_numpy(found.params.dispersion)
-        variables["dispersion"] = (to, dispersion if to else dispersion[0])
-    variables |= {
-        "transition": (("state", "state_to"), np.exp(to_numpy(found.params.log_transition))[order][:, order]),
-        "initial_prob": ("state", np.exp(to_numpy(found.params.log_initial))[order]),
-        "state_prob": ((data.dim, "state"), state_prob[:, order], {"units": "1"}),
-        "occupancy": ("state", state_prob.mean(axis=0)[order]),
-        "objective": ("iteration", np.array(found.trace), {"units": "nat"}),
-        "restart_objective": ("restart", np.array(found.restarts), {"units": "nat"}),
-        "prior_width": (("kind", "level"), [[w.around, w.shared] for w in found.widths.values()]),
-    }
-    coords: dict[str, Any] = {
-        **data.coords, "state": states, "state_to": states, "round": ("iteration", found.rounds),
-        "iteration": np.arange(1, len(found.trace) + 1), "restart": np.arange(len(found.restarts)),
-        "kind": list(found.widths), "level": ["state", "shared"],
-    }  # fmt: skip
-    coords |= {} if data.units is None else {"unit_to": data.units}
-    coords |= {"unit": data.units, "basis": np.arange(data.n_basis)} if data.history.any() else {}
-    coords |= {"feature": data.feature[~data.history]} if not data.history.all() else {}
-    attrs = {
-        "converged": int(found.converged),
-        "n_iter": len(found.trace),
-        "log_likelihood": float(found.posterior.log_evidence) + normaliser_of(found, data, layout, settings),
-    }
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
-
-
-def normaliser_of(found: Found, data: Regression, layout: Layout, settings: SwitchingGLM) -> float:
-    """Terms of the log likelihood of the data that no state changes."""
-    return switching.log_normaliser(found.params, layout.problem(data, settings, found.widths))
+def as_dataset(found: Found, data: Regression, given: Given) -> xr.Dataset:
+    """Everything found, on the host and named."""
+    params = found.params
+    arrays = FitArrays(
+        weights=to_numpy(params.weights),
+        centre=to_numpy(params.centre) if "centre" in found.extra else None,
+        dispersion=to_numpy(params.dispersion) if given.family in switching.DISPERSED else None,
+        transition=np.exp(to_numpy(params.log_transition)),
+        initial_prob=np.exp(to_numpy(params.log_initial)),
+        state_prob=to_numpy(found.posterior.state_prob),
+        objective=found.trace, rounds=found.rounds, restarts=found.restarts,
+        widths={kind: (width.around, width.shared) for kind, width in found.widths.items()},
+        converged=found.converged,
+        log_likelihood=float(found.posterior.log_evidence)
+        + switching.log_normaliser(params, given.problem(found.widths)),
+    )  # fmt: skip
+    return named_fit(arrays, data)
 
 
 def rebuilt(
@@ -501,7 +316,5 @@ def rebuilt(
         there(weights), there(weights.mean(axis=0)), there(initial), there(transition),
         there(np.atleast_1d(dispersion)),
     )  # fmt: skip
-    kinds = np.array(["bias", *data.kind.astype(str)])
-    layout = Layout(kinds, np.zeros(weights.shape[1:]))
-    widths = dict.fromkeys(kinds.tolist(), Widths(1.0, 1.0))
-    return params, layout.problem(data, settings, widths)
+    given = given_of(data, settings)
+    return params, given.problem(dict.fromkeys(given.kind_names, Widths(1.0, 1.0)))

@@ -1,4 +1,4 @@
-"""Widths of the prior of a switching GLM, learned by the evidence in Laplace's approximation.
+"""Normal priors on the weights of a switching GLM, with widths given or learned by the evidence.
 
 MacKay (1992), Neural Computation 4, 415-447: a width is the root of the squares of the weights over the
 number of weights that the data determine (eqs. 4.6 and 4.8).
@@ -6,27 +6,109 @@ number of weights that the data determine (eqs. 4.6 and 4.8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from neurotools.arrays import Array, device_of, namespace, to_numpy
+from neurotools.errors import SettingsError
 from neurotools.numerics import switching
+from neurotools.numerics.switching_fit import Found, Given, Search, Widths, onward
 
 LEAST, MOST = 1e-3, 100.0  # widths stay between these
 LEAP = 3.0  # most that a width changes in one step, so that a poor start cannot end it at zero
 UNDETERMINED = 1e-3  # share of weights that always count as determined
+BIAS_REACH = 10.0  # width of the prior of what biases of all states share
+LOOSE = 100.0  # width of a bias that is not penalised
+ROUNDS = 20  # of learning the width of the prior
+ROUND_STEPS = 10  # of expectation-maximisation in each but the last
+ROUNDS_TOL = 0.01  # relative change of every width below which it is learned
+
+
+# ---- settings -------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class RidgePrior:
+    """Every weight of every state is normal around zero (or the connectome) by itself.
+
+    Parameters
+    ----------
+    strength : float
+        Precision: the penalty is strength / 2 times the sum of squares. Biases go free.
+    """
+
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.strength > 0:
+            raise SettingsError("strength must be positive", found=self.strength)
+
+    def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
+        """Width for each kind of regressor."""
+        return {kind: Widths(LOOSE if kind == "bias" else self.strength**-0.5, 0.0) for kind in kinds}
+
+    def refine(self, found: Found, given: Given, search: Search) -> Found:
+        """Nothing is learned of this prior."""
+        return found
 
 
 @dataclass(frozen=True)
-class Widths:
-    """Standard deviations of the prior of one kind of regressor."""
+class GaussianPrior:
+    """Weights of the states are normal around a weight that all share, itself normal around zero.
 
-    around: float  # of a state's weight around what all states share
-    shared: float  # of what they share around its mean; 0 where that is not learned
+    Parameters
+    ----------
+    width : float
+        Standard deviation of a state's weight around the shared one.
+    shared_width : float
+        Standard deviation of the shared weight around zero, or around the anatomical connectome.
+    bias_width : float
+        Standard deviation of a state's bias around the shared one; never learned. A single state's bias is
+        free.
+    learn : bool
+        Learn the other two widths, for each kind of regressor by itself, by the evidence in Laplace's
+        approximation (MacKay 1992, Neural Computation 4, 415-447, eqs. 4.6 and 4.8), in rounds of a few
+        iterations under fixed widths; the last round goes on until it converges. The values above are where
+        it begins.
+    """
+
+    width: float = 1 / 3
+    shared_width: float = 1.0
+    bias_width: float = 1.0
+    learn: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "shared_width", "bias_width"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} must be positive", found=getattr(self, name))
+
+    def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
+        """Width for each kind of regressor; with a single state the shared part is that state's."""
+        pairs = {
+            kind: (self.bias_width, BIAS_REACH) if kind == "bias" else (self.width, self.shared_width)
+            for kind in kinds
+        }
+        if n_states == 1:
+            alone = {kind: Widths(float(np.hypot(*pair)), 0.0) for kind, pair in pairs.items()}
+            return {**alone, "bias": Widths(LOOSE, 0.0)}
+        return {kind: Widths(*pair) for kind, pair in pairs.items()}
+
+    def refine(self, found: Found, given: Given, search: Search) -> Found:
+        """Widths by the evidence and a few steps under them, in turn; at last the fit under those learned."""
+        if search.n_states > 1:
+            found = replace(found, extra={**found.extra, "centre": True})
+        if not self.learn:
+            return found
+        for _ in range(ROUNDS):
+            problem = given.problem(found.widths)
+            widths = learned(found.params, found.posterior.state_prob, problem, given.kinds, found.widths)
+            if change(found.widths, widths) < ROUNDS_TOL:
+                break
+            found = onward(replace(found, widths=widths), given, search, ROUND_STEPS)
+        return onward(found, given, search, search.max_iter)
 
 
+# ---- widths by the evidence -----------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Spread:
     """How far weights lie from their centre, and centres from their mean; summed over states and units.
