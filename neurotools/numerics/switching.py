@@ -110,10 +110,31 @@ def posterior(params: Params, problem: Problem, known: Array | None = None) -> h
 
 def log_prior(params: Params, problem: Problem) -> float:
     """Log density of the parameters, up to a constant."""
-    xp = namespace(params.weights)
+    return normal_log_prior(params, problem) + chain_log_prior(params, problem)
+
+
+def chain_log_prior(params: Params, problem: Problem) -> float:
+    """Log density of initial and transition probabilities, up to a constant."""
+    xp = namespace(params.log_transition)
     staying = xp.sum(xp.linalg.diagonal(params.log_transition))
-    chain = problem.stickiness * staying + FIRST * xp.sum(params.log_initial)
-    return float(xp.sum(unit_log_prior(params, problem)) + chain)
+    return float(problem.stickiness * staying + FIRST * xp.sum(params.log_initial))
+
+
+def normal_log_prior(params: Params, problem: Problem) -> float:
+    """Log density of all weights and centres, up to a constant."""
+    return float(namespace(params.weights).sum(unit_log_prior(params, problem)))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a prior on weights does in an M-step, and what it adds to the log likelihood.
+
+    ``step(params, state_prob, problem)`` returns parameters at which the expected log likelihood plus
+    ``log_prior`` is no less than before, and the log likelihood (time, state) there where it has met it.
+    """
+
+    step: Callable[[Params, Array, Problem], tuple[Params, Array | None]]
+    log_prior: Callable[[Params, Problem], float]
 
 
 def expectation_maximisation(
@@ -121,31 +142,40 @@ def expectation_maximisation(
     problem: Problem,
     max_iter: int,
     tol: float,
+    *,
     watch: Callable[[int, float], None] | None = None,
+    rule: Rule | None = None,
 ) -> tuple[Params, hmm.Smoothed, list[float], bool]:
-    """Alternate posteriors and updates until the log posterior gains less than ``tol`` relative."""
+    """Alternate posteriors and updates until the objective gains less than ``tol`` relative.
+
+    The objective is the log posterior under normal priors, or what another ``rule`` adds to the evidence.
+    """
+    rule = rule or NORMAL
     trace: list[float] = []
     found, normaliser = posterior(params, problem), log_normaliser(params, problem)
     for iteration in range(max_iter):
-        trace.append(float(found.log_evidence) + normaliser + log_prior(params, problem))
+        prior = rule.log_prior(params, problem) + chain_log_prior(params, problem)
+        trace.append(float(found.log_evidence) + normaliser + prior)
         if watch is not None:
             watch(iteration, trace[-1])
         if len(trace) > 1 and trace[-1] - trace[-2] < tol * abs(trace[-1]):
             return params, found, trace, True
-        params, known = maximise(params, found, problem)
+        params, known = maximise(params, found, problem, rule)
         if problem.family in DISPERSED:
             normaliser = log_normaliser(params, problem)
         found = posterior(params, problem, known)
     return params, found, trace, False
 
 
-def maximise(params: Params, found: hmm.Smoothed, problem: Problem) -> tuple[Params, Array | None]:
+def maximise(
+    params: Params, found: hmm.Smoothed, problem: Problem, rule: Rule | None = None
+) -> tuple[Params, Array | None]:
     """One M-step: transitions in closed form, weights by a damped Fisher step, dispersion by search.
 
     Also the log likelihood (time, state) at the new parameters, where the steps have met it.
     """
     params = replace(params, **transitions(found, problem))
-    params, known = weights_step(params, found.state_prob, problem)
+    params, known = (rule or NORMAL).step(params, found.state_prob, problem)
     if problem.family not in DISPERSED:
         return params, known
     return dispersion_step(params, found.state_prob, problem), None
@@ -270,6 +300,9 @@ def unit_log_prior(params: Params, problem: Problem) -> Float[Array, " unit"]:
 def expected_log_prob(params: Params, state_prob: Array, problem: Problem, dispersion: Array) -> Array:
     """Log likelihood of each unit, expected over states, at another dispersion."""
     return likelihoods(replace(params, dispersion=dispersion), state_prob, problem)[1]
+
+
+NORMAL = Rule(weights_step, normal_log_prior)
 
 
 # ---- dispersion -------------------------------------------------------------------------------------------
