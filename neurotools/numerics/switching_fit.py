@@ -115,10 +115,10 @@ def best_of(given: Given, prior: Prior, search: Search) -> Found:
     with working(f"switching GLM, {search.n_states} states") as show:
         for k in range(n):
             begin = switching.random_start(base, search.n_states, spread, (search.seed, k))
-            watch = _share(show, k, n, search.max_iter)
-            runs.append(
-                switching.expectation_maximisation(begin, problem, search.max_iter, search.tol, watch)
+            run = switching.expectation_maximisation(
+                begin, problem, search.max_iter, search.tol, watch=_share(show, k, n, search.max_iter)
             )
+            runs.append(run)
     restarts = [run[2][-1] for run in runs]
     params, posterior, trace, converged = runs[int(np.argmax(restarts))]
     found = Found(params, posterior, trace, [0] * len(trace), converged, widths, restarts)
