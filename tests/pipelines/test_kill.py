@@ -64,7 +64,9 @@ def test_kill_and_run_again(recording, tmp_path, steps_done):
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_an_interrupt_ends_with_130_and_resumes(folder, tmp_path, steps_done, number, workers):
-    code = "from neurotools.pipelines.command_line import main; main()"
+    # Started in the background by a shell, this test run ignores interrupts, and so would its children.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; from neurotools.pipelines.command_line import main; main()"
     options = ["--set", "wait_s=1.5", "--workers", str(workers)]
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", TOY, folder, tmp_path / "out", *options],
