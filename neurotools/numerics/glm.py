@@ -1,7 +1,9 @@
 """Generalised linear models on plain arrays: families, links, and all weighted Gram matrices in one product.
 
 A family gives the log probability of an observation and its variance from the mean; a link gives the mean
-and its slope from the linear predictor. Any family goes with any link whose range fits it.
+and its slopes from the linear predictor. Any family goes with any link whose range fits it. What a family
+needs beside the mean is called its scale: the dispersion of a negative binomial or normal one, the number of
+trials of a binomial one.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 
-from neurotools.arrays import Array, device_of, namespace
+from neurotools.arrays import Array, device_of, digamma, log_gamma, namespace, trigamma
 
 TINY = 1e-12  # least mean and least distance of a probability from 0 and 1, so that logarithms exist
 CHUNK = 256  # rows of a packed product at a time: outer products then stay in cache
@@ -20,10 +22,11 @@ CHUNK = 256  # rows of a packed product at a time: outer products then stay in c
 # ---- links ----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Link:
-    """Mean and slope of the mean as functions of the linear predictor."""
+    """Mean as a function of the linear predictor, and its first two derivatives."""
 
     mean: Callable[[Array], Array]
     slope: Callable[[Array], Array]
+    bend: Callable[[Array], Array]
 
 
 def softplus(x: Array) -> Array:
@@ -39,39 +42,56 @@ def sigmoid(x: Array) -> Array:
     return 1 / (1 + xp.exp(-xp.maximum(x, xp.full_like(x, lowest))))
 
 
-def _sigmoid_slope(x: Array) -> Array:
-    mean = sigmoid(x)
-    return mean * (1 - mean)
+def softmax(x: Array) -> Array:
+    """Probabilities of all alternatives but the first, whose predictor is 0; alternatives lie last."""
+    xp = namespace(x)
+    top = xp.max(x, axis=-1, keepdims=True)
+    top = xp.maximum(top, xp.zeros_like(top))
+    raised = xp.exp(x - top)
+    return raised / (xp.exp(-top) + xp.sum(raised, axis=-1, keepdims=True))
+
+
+def _product_slope(mean: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    def slope(x: Array) -> Array:
+        value = mean(x)
+        return value * (1 - value)
+
+    return slope
+
+
+def _product_bend(mean: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    def bend(x: Array) -> Array:
+        value = mean(x)
+        return value * (1 - value) * (1 - 2 * value)
+
+    return bend
 
 
 def _exp(x: Array) -> Array:
     return namespace(x).exp(x)
 
 
-def _identity(x: Array) -> Array:
-    return x
-
-
-def _one(x: Array) -> Array:
-    return namespace(x).ones_like(x)
-
-
+LOGISTIC = Link(sigmoid, _product_slope(sigmoid), _product_bend(sigmoid))
 LINKS = {
-    "log": Link(_exp, _exp),
-    "softplus": Link(softplus, sigmoid),
-    "sigmoid": Link(sigmoid, _sigmoid_slope),
-    "identity": Link(_identity, _one),
+    "log": Link(_exp, _exp, _exp),
+    "softplus": Link(softplus, sigmoid, LOGISTIC.slope),
+    "sigmoid": LOGISTIC,
+    "sigmoid_gain": LOGISTIC,  # times a gain of each unit, which is learned
+    "softmax": Link(softmax, _product_slope(softmax), _product_bend(softmax)),
+    "identity": Link(lambda x: x, lambda x: namespace(x).ones_like(x), lambda x: namespace(x).zeros_like(x)),
 }
+GAINED = ("sigmoid_gain",)  # links whose height is a parameter of each unit
 
 
 # ---- families -------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Family:
-    """Log probability (natural) and variance of an observation, from its mean and dispersion."""
+    """Log probability (natural) and variance of an observation, from its mean and scale."""
 
     log_prob: Callable[[Array, Array, Array], Array]
     variance: Callable[[Array, Array], Array]
-    log_normaliser: Callable[[Array, Array], Array]  # of y alone: left out of log_prob, added once
+    variance_slope: Callable[[Array, Array], Array]  # by the mean
+    log_normaliser: Callable[[Array, Array], Array]  # of y and scale alone: left out of log_prob
 
 
 def poisson_log_prob(y: Array, mean: Array, dispersion: Array) -> Array:
@@ -92,6 +112,26 @@ def bernoulli_log_prob(y: Array, mean: Array, dispersion: Array) -> Array:
     return y * xp.log(mean) + (1 - y) * xp.log1p(-mean)
 
 
+def binomial_log_prob(y: Array, mean: Array, trials: Array) -> Array:
+    """Return y log(p) + (trials - y) log(1 - p), where the mean is trials times p."""
+    xp = namespace(mean)
+    probability = mean / trials
+    return y * xp.log(probability) + (trials - y) * xp.log1p(-probability)
+
+
+def categorical_log_prob(y: Array, mean: Array, dispersion: Array) -> Array:
+    """Log probability of one choice, of which the sum over the last axis is meant.
+
+    ``y`` is 1 at the alternative chosen, alternatives but the first lying last; the log probability of the
+    first is divided among them.
+    """
+    xp = namespace(mean)
+    n_other = mean.shape[-1]
+    first = xp.maximum(1 - xp.sum(mean, axis=-1, keepdims=True), xp.full_like(mean[..., :1], TINY))
+    chose_first = 1 - xp.sum(y, axis=-1, keepdims=True)
+    return y * xp.log(mean) + chose_first * xp.log(first) / n_other
+
+
 def gaussian_log_prob(y: Array, mean: Array, dispersion: Array) -> Array:
     """Variance is the dispersion."""
     xp = namespace(mean)
@@ -99,52 +139,79 @@ def gaussian_log_prob(y: Array, mean: Array, dispersion: Array) -> Array:
 
 
 def log_factorial(y: Array) -> Array:
-    """Log of y!, through the log of the gamma function (Lanczos; 1e-13 relative)."""
+    """Log of y!, through the log of the gamma function."""
     return log_gamma(y + 1.0)
 
-
-def log_gamma(x: Array) -> Array:
-    """Log of the gamma function of positive numbers, which the array standard lacks.
-
-    Lanczos (1964), SIAM J. Numer. Anal. B 1, 86, with the nine coefficients for g = 7.
-    """
-    xp = namespace(x)
-    shifted = x - 1.0
-    total = xp.full_like(x, LANCZOS[0])
-    for k, coefficient in enumerate(LANCZOS[1:], start=1):
-        total = total + coefficient / (shifted + k)
-    base = shifted + 7.5
-    return 0.9189385332046727 + (shifted + 0.5) * xp.log(base) - base + xp.log(total)
-
-
-LANCZOS = (
-    0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
-    12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
-)  # fmt: skip
 
 FAMILIES = {
     "poisson": Family(
         poisson_log_prob,
         lambda mean, dispersion: mean,
+        lambda mean, dispersion: 0 * mean + 1,
         lambda y, dispersion: -log_factorial(y),
     ),
     "negative_binomial": Family(
         negative_binomial_log_prob,
         lambda mean, dispersion: mean + mean**2 / dispersion,
+        lambda mean, dispersion: 1 + 2 * mean / dispersion,
         lambda y, dispersion: log_gamma(y + dispersion) - log_gamma(dispersion + 0.0 * y) - log_factorial(y),
     ),
     "bernoulli": Family(
         bernoulli_log_prob,
         lambda mean, dispersion: mean * (1 - mean),
+        lambda mean, dispersion: 1 - 2 * mean,
+        lambda y, dispersion: 0.0 * y,
+    ),
+    "binomial": Family(
+        binomial_log_prob,
+        lambda mean, trials: mean * (1 - mean / trials),
+        lambda mean, trials: 1 - 2 * mean / trials,
+        lambda y, trials: log_factorial(trials + 0.0 * y) - log_factorial(y) - log_factorial(trials - y),
+    ),
+    "categorical": Family(
+        categorical_log_prob,
+        lambda mean, dispersion: mean * (1 - mean),
+        lambda mean, dispersion: 1 - 2 * mean,
         lambda y, dispersion: 0.0 * y,
     ),
     "gaussian": Family(
         gaussian_log_prob,
         lambda mean, dispersion: dispersion + 0.0 * mean,
+        lambda mean, dispersion: 0.0 * mean,
         lambda y, dispersion: 0.0 * y - 0.9189385332046727,
     ),
 }
-BOUNDS = {"poisson": (TINY, None), "negative_binomial": (TINY, None), "bernoulli": (TINY, 1 - TINY)}
+BINARY_RANGE = (TINY, 1 - TINY)
+BOUNDS: dict[str, tuple[float, float | None]] = {
+    "poisson": (TINY, None), "negative_binomial": (TINY, None), "bernoulli": BINARY_RANGE,
+    "binomial": BINARY_RANGE, "categorical": BINARY_RANGE,
+}  # fmt: skip
+JOINT = ("categorical",)  # families whose last axis holds alternatives of one choice, not units apart
+
+
+# ---- slopes by the log of the dispersion --------------------------------------------------------------
+def negative_binomial_dispersion_slopes(y: Array, mean: Array, r: Array) -> tuple[Array, Array]:
+    """First and second derivative of the whole log probability by the log of the dispersion r.
+
+    Lawless (1987), Canadian Journal of Statistics 15, 209-225, whose a is 1 / r here.
+    """
+    xp = namespace(mean)
+    of_counts = digamma(y + r) - digamma(r + 0.0 * y)
+    slope = of_counts - xp.log1p(mean / r) + (mean - y) / (mean + r)
+    bend = trigamma(y + r) - trigamma(r + 0.0 * y) + mean / (r * (r + mean)) - (mean - y) / (mean + r) ** 2
+    return r * slope, r**2 * bend + r * slope
+
+
+def gaussian_dispersion_slopes(y: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
+    """First and second derivative of the whole log probability by the log of the variance."""
+    squared = 0.5 * (y - mean) ** 2 / variance
+    return squared - 0.5, -squared
+
+
+DISPERSION_SLOPES = {
+    "negative_binomial": negative_binomial_dispersion_slopes,
+    "gaussian": gaussian_dispersion_slopes,
+}  # the families with a dispersion to learn
 
 
 def bounded_mean(family: str, link: Link, predictor: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,21 @@ class Regression:
     source: np.ndarray
     basis: np.ndarray
     coords: dict[str, Any]  # what rides on the samples
+    seen: np.ndarray | None = None  # (sample, unit), 1 where observed; None where everything was
+    trials: np.ndarray | None = None  # (sample, unit), tries of which ``y`` are successes
+    alternatives: np.ndarray | None = None  # names of the alternatives of a choice, the first not in ``y``
 
     @property
     def history(self) -> np.ndarray:
         """Which features are a unit's own past."""
         return self.kind == "history"
+
+    @property
+    def to(self) -> tuple[str, ...]:
+        """The dimension that outputs lie along: units, alternatives of a choice, or none."""
+        if self.alternatives is not None:
+            return ("alternative",)
+        return () if self.units is None else ("unit_to",)
 
     @property
     def n_basis(self) -> int:
@@ -46,11 +56,13 @@ def regression(data: Any, design: Any, schema: Schema) -> Regression:
     Raises
     ------
     SchemaError
-        Dimensions, samples, sessions or units of the two differ.
+        Dimensions, samples, sessions or units of the two differ, or nothing at all was observed.
     """
+    data, seen = without_missing(data)
     data, design = schema.require(data), DESIGN.require(design)
     dim = str(data.dims[0])
-    _same_samples(data, design, dim)
+    same_samples(design, dim, data.shape[0], data.coords)
+    seen = _both_seen(seen, data, design, dim)
     units = None
     if data.ndim == 2:
         units = data[data.dims[1]].to_numpy() if data.dims[1] in data.coords else np.arange(data.shape[1])
@@ -60,10 +72,62 @@ def regression(data: Any, design: Any, schema: Schema) -> Regression:
         y=np.ascontiguousarray(data.to_numpy().reshape(data.shape[0], -1), dtype="float64"),
         x=np.ascontiguousarray(np.column_stack([np.ones(design.shape[0]), design.to_numpy()])),
         start=_starts(data, dim), dim=dim, units=units, feature=design["feature"].to_numpy().astype(str),
-        coords={str(n): c.variable for n, c in data.coords.items() if c.dims == (dim,)}, **names,
+        coords={str(n): c.variable for n, c in data.coords.items() if c.dims == (dim,)},
+        seen=seen, trials=_riding_values(data, "n_trials"), **names,
     )  # fmt: skip
     _same_units(found)
     return found
+
+
+# ---- what was not observed --------------------------------------------------------------------------------
+def without_missing(data: Any) -> tuple[Any, np.ndarray | None]:
+    """``data`` with zeros where nothing was observed, and (sample, unit) 1 where something was.
+
+    A bin is missing where the coordinate ``observed``, on samples or on samples and units, is False, or where
+    a floating-point value is NaN. None where everything was observed.
+    """
+    if not isinstance(data, xr.DataArray):
+        return data, None
+    seen = xr.ones_like(data, dtype=bool).drop_vars(list(data.coords))
+    if "observed" in data.coords:
+        mask = data.coords["observed"]
+        if mask.dtype != bool or not set(mask.dims) <= set(data.dims):
+            raise SchemaError(
+                "the coordinate 'observed' holds True or False along dimensions of the data",
+                found=f"{mask.dtype} along {mask.dims}",
+            )
+        seen = seen & mask.variable.to_base_variable().set_dims(data.sizes)
+    if data.dtype.kind == "f":
+        seen = seen & ~np.isnan(data.variable)
+    if bool(seen.all()):
+        return data, None
+    if not bool(seen.any()):
+        raise SchemaError("no sample of the data was observed", code="NT-DATA-010")
+    first = next((dim for dim in ("time", "trial") if dim in data.dims), data.dims[0])
+    values = seen.transpose(first, ...).to_numpy().astype("float64")
+    return data.where(seen.variable, 0).astype(data.dtype), values.reshape(values.shape[0], -1)
+
+
+def _both_seen(
+    seen: np.ndarray | None, data: xr.DataArray, design: xr.DataArray, dim: str
+) -> np.ndarray | None:
+    """Where both the observation and its regressors are known."""
+    if "observed" not in design.coords or design["observed"].dims != (dim,):
+        return seen
+    known = design["observed"].to_numpy().astype("float64")[:, None]
+    if known.all():
+        return seen
+    wide = np.broadcast_to(known, (data.shape[0], int(np.prod(data.shape[1:]))))
+    return wide.copy() if seen is None else seen * wide
+
+
+def _riding_values(data: xr.DataArray, name: str) -> np.ndarray | None:
+    """A numeric coordinate on the samples, or on samples and units, laid out as the observations are."""
+    if name not in data.coords:
+        return None
+    wide = data.coords[name].variable.to_base_variable().set_dims(data.sizes).transpose(*data.dims)
+    values = wide.to_numpy().astype("float64")
+    return np.ascontiguousarray(values.reshape(data.shape[0], -1))
 
 
 def _riding(design: xr.DataArray, name: str) -> np.ndarray:
@@ -74,29 +138,30 @@ def _riding(design: xr.DataArray, name: str) -> np.ndarray:
     return np.broadcast_to(np.asarray(default), (design.sizes["feature"],))
 
 
-def _same_samples(data: xr.DataArray, design: xr.DataArray, dim: str) -> None:
+def same_samples(design: xr.DataArray, dim: str, n: int, coords: Any) -> None:
+    """Raise unless a design has these samples: as many, with the labels and sessions in ``coords``."""
     if "feature" not in design.coords:
         raise SchemaError(
             "the columns of the design have no names", code="NT-DATA-006",
             fix="nt.glm_design or nt.choice_design make one; or assign the coordinate 'feature'",
         )  # fmt: skip
     what, found, expected = "", "", ""
-    if design.dims[0] != dim or design.shape[0] != data.shape[0]:
-        what, found, expected = "samples", f"{design.shape[0]} {design.dims[0]}s", f"{data.shape[0]} {dim}s"
+    if design.dims[0] != dim or design.shape[0] != n:
+        what, found, expected = "samples", f"{design.shape[0]} {design.dims[0]}s", f"{n} {dim}s"
     else:
         for name in (dim, "session"):
-            if name in data.coords and name in design.coords:
-                left, right = data[name].to_numpy(), design[name].to_numpy()
+            if name in coords and name in design.coords:
+                left, right = np.asarray(coords[name]), design[name].to_numpy()
                 if not np.array_equal(left, right):
                     first = int(np.flatnonzero(left != right)[0])
                     what = f"labels of {name!r}"
                     found, expected = f"{right[first]} at position {first}", f"{left[first]}"
                     break
         else:
-            if ("session" in data.coords) != ("session" in design.coords):
+            if ("session" in coords) != ("session" in design.coords):
                 what = "sessions"
                 found, expected = (
-                    "present" if "session" in part.coords else "absent" for part in (design, data)
+                    "present" if "session" in part else "absent" for part in (design.coords, coords)
                 )
     if what:
         raise SchemaError(
@@ -104,6 +169,14 @@ def _same_samples(data: xr.DataArray, design: xr.DataArray, dim: str) -> None:
             found=f"design: {found}", expected=f"as in the observations: {expected}",
             fix="make the design from the very array that is fitted, then select from both alike",
         )  # fmt: skip
+
+
+def with_alternatives(data: Regression, n: int) -> Regression:
+    """Codes of a choice as ones at the alternative chosen: a column for each alternative but the first."""
+    names = np.arange(1, n)
+    chosen = (data.y[:, :1] == names).astype("float64")
+    seen = None if data.seen is None else np.ascontiguousarray(np.broadcast_to(data.seen, chosen.shape))
+    return replace(data, y=chosen, seen=seen, alternatives=names)
 
 
 def _same_units(found: Regression) -> None:
@@ -133,15 +206,50 @@ def _starts(data: xr.DataArray, dim: str) -> np.ndarray:
 
 
 # ---- couplings --------------------------------------------------------------------------------------------
+TYPES = ("inhibitory", "none", "excitatory")
+
+
 def anatomical(connectome: Any, data: Regression) -> np.ndarray:
     """Prior means (history feature, unit) from anatomical weights (unit, unit_to), matched by label."""
+    units = _coupled(data)
+    matrix = _of_units(Schema("a connectome", dims=("unit", "unit_to")).require(connectome), units)
+    row = [units.index(source) for source in data.source[data.history].astype(str)]
+    return matrix.to_numpy()[row].astype("float64") / data.n_basis
+
+
+def anatomical_types(connectome: Any, data: Regression) -> np.ndarray:
+    """Prior probabilities (sender, receiver, type), types in the order of ``TYPES``, matched by label."""
+    units = _coupled(data)
+    prob = Schema("a connectome of types", dims=("unit", "unit_to", "type")).require(connectome)
+    labels = [str(label) for label in prob["type"].to_numpy()] if "type" in prob.coords else []
+    if sorted(labels) != sorted(TYPES):
+        raise SchemaError(
+            "the types of the connectome are not those of connections", code="NT-DATA-005",
+            found=", ".join(labels) or "no labels along 'type'", expected=", ".join(TYPES),
+        )  # fmt: skip
+    values = _of_units(prob, units).isel(type=[labels.index(name) for name in TYPES]).to_numpy()
+    off = np.abs(values.sum(axis=-1) - 1)
+    if not (values >= 0).all() or off.max() > 1e-6:
+        raise SchemaError(
+            "probabilities of the types of a connection are not below zero and sum to one",
+            code="NT-SET-002",
+            found=f"least {values.min():g}; sums differ from one by up to {off.max():g}",
+        )  # fmt: skip
+    return values.astype("float64")
+
+
+def _coupled(data: Regression) -> list[str]:
+    """Units as text; an error where they have no couplings."""
     if data.units is None or not data.history.any():
         raise SchemaError(
             "a connectome is a prior on the couplings of units, and there are none", code="NT-DATA-005",
             fix="give the design a history",
         )  # fmt: skip
-    matrix = Schema("a connectome", dims=("unit", "unit_to")).require(connectome)
-    units = [str(unit) for unit in data.units]
+    return [str(unit) for unit in data.units]
+
+
+def _of_units(matrix: xr.DataArray, units: list[str]) -> xr.DataArray:
+    """A connectome with its units in the order of the counts."""
     for dim in ("unit", "unit_to"):
         labels = [str(label) for label in matrix[dim].to_numpy()] if dim in matrix.coords else None
         if labels is None or sorted(labels) != sorted(units):
@@ -150,18 +258,18 @@ def anatomical(connectome: Any, data: Regression) -> np.ndarray:
                 found="no labels" if labels is None else ", ".join(labels[:8]), expected=", ".join(units[:8]),
             )  # fmt: skip
         matrix = matrix.isel({dim: [labels.index(unit) for unit in units]})
-    row = [units.index(source) for source in data.source[data.history].astype(str)]
-    return matrix.to_numpy()[row].astype("float64") / data.n_basis
+    return matrix
 
 
 def named_weights(flat: np.ndarray, data: Regression) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """Weights (..., column, unit), the bias first, as variables over the last axes that their names have.
 
     ``bias`` (unit_to), ``weight`` (unit, unit_to, basis) of histories, ``feature_weight`` (feature, unit_to)
-    of all else; without ``unit_to`` where there are no units. The caller names the leading axes.
+    of all else; without ``unit_to`` where there are no units, and with ``alternative`` in its place for
+    choices among several. The caller names the leading axes.
     """
-    to = () if data.units is None else ("unit_to",)
-    values = flat if data.units is not None else flat[..., 0]
+    to = data.to
+    values = flat if to else flat[..., 0]
     column = 1 + np.arange(data.feature.size)
     found: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
     found["bias"] = (to, values[..., 0, :] if to else values[..., 0])
@@ -177,10 +285,10 @@ def named_weights(flat: np.ndarray, data: Regression) -> dict[str, tuple[tuple[s
 
 def flat_weights(fit: xr.Dataset, data: Regression, names: tuple[str, str, str]) -> np.ndarray:
     """The inverse of ``named_weights`` for data whose features may come in another order."""
-    lead = [d for d in fit[names[0]].dims if d != "unit_to"]
+    lead = [d for d in fit[names[0]].dims if d not in ("unit_to", "alternative")]
     shape = [fit.sizes[d] for d in lead]
     flat = np.zeros((*shape, 1 + data.feature.size, data.y.shape[1]))
-    tail = () if data.units is None else ("unit_to",)
+    tail = data.to
     flat[..., 0, :] = fit[names[0]].transpose(*lead, *tail).to_numpy().reshape(*shape, -1)
     if data.history.any():
         weight = fit[names[1]].transpose(*lead, "unit", "basis", "unit_to").to_numpy()
@@ -211,6 +319,10 @@ def check_same_columns(fit: xr.Dataset, data: Regression) -> None:
             np.sort(data.feature[~data.history]) if (~data.history).any() else None,
         ),
         "functions of the lag": (fit.sizes.get("basis", 0), data.n_basis),
+        "alternatives": (
+            fit["alternative"].to_numpy() if "alternative" in fit.dims else None,
+            data.alternatives,
+        ),
     }
     for what, (known, given) in pairs.items():
         if (known is None) != (given is None) or not np.array_equal(known, given):  # type: ignore[arg-type]

@@ -17,7 +17,8 @@ import xarray as xr
 
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError
 from neurotools.provenance import settings_dict
-from neurotools.schema import SPIKE_COUNTS, check_counts
+from neurotools.schema import SPIKE_COUNTS, check_counts, signal
+from neurotools.schema.regression import without_missing
 from neurotools.signals.steps import asked, sessions
 
 
@@ -107,7 +108,8 @@ def glm_design(
     Parameters
     ----------
     counts : xarray.DataArray
-        Spike counts (time, unit); ``session`` on ``time`` where there are several.
+        Spike counts (time, unit); ``session`` on ``time`` where there are several. Bins that were not
+        observed are NaN, or False in the boolean coordinate ``observed`` (time) or (time, unit).
     history : nt.ExponentialHistory or nt.RaisedCosine, optional
         Functions of the lag; each gives one column per unit, the count ``l`` bins ago weighted and summed
         over lags ``l >= 1``. Nothing crosses the edge of a session: its first bins sum over the bins there
@@ -120,6 +122,8 @@ def glm_design(
     -------
     xarray.DataArray
         (time, feature), with ``source``, ``kind`` and ``basis`` on ``feature`` and ``session`` on ``time``.
+        Where bins were not observed, ``observed`` (time) is False at every bin whose history reaches into
+        one: these samples take no part in a fit, for any unit, and nothing is filled in.
 
     Raises
     ------
@@ -131,8 +135,12 @@ def glm_design(
     NeurotoolsWarning
         A session is shorter than the history.
     """
+    counts, seen = without_missing(signal(counts) if isinstance(counts, xr.DataTree) else counts)
     counts = asked(counts, SPIKE_COUNTS)
     columns = [*_histories(counts, history), *_stimuli(counts, stimulus)]
+    if seen is not None:
+        counts = counts.drop_vars("observed", errors="ignore")
+        counts = counts.assign_coords(observed=("time", _history_observed(counts, seen, history)))
     attrs: dict[str, Any] = {}
     if "bin_width" in counts.attrs:
         attrs["bin_width"] = float(counts.attrs["bin_width"])
@@ -164,6 +172,20 @@ def _histories(counts: xr.DataArray, history: Basis | None) -> list[Column]:
         for n, unit in enumerate(units)
         for b in range(len(weights))
     ]
+
+
+def _history_observed(counts: xr.DataArray, seen: np.ndarray, history: Basis | None) -> np.ndarray:
+    """Whether every bin that the history of a sample reaches into was observed, in all units."""
+    known = np.ones(len(seen), dtype=bool)
+    if history is None:
+        return known
+    n_lags = history.weights(counts.attrs.get("bin_width")).shape[1]
+    whole = np.asarray(seen.all(axis=1))
+    for part in sessions(counts):
+        inside = known[part]
+        for lag in range(1, min(n_lags, inside.size - 1) + 1):
+            inside[lag:] &= whole[part][:-lag]
+    return known
 
 
 def _past(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""Forward-backward for NumPy arrays: scaled probabilities, pair statistics summed in place, one pass each."""
+"""Forward-backward for NumPy arrays: scaled probabilities, pair statistics summed in place, one pass each.
+
+What can be done for all samples at once (exponentials, logarithms, the sum of pairs) is left to NumPy, whose
+loops are vectorised; the compiled passes hold only what depends on the sample before.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from neurotools.numerics.hmm import Smoothed
+from neurotools.numerics.hmm import Smoothed, smooth_plain
 
 
 def smooth(log_initial, log_transition, log_likelihood, start) -> Smoothed:
@@ -15,15 +19,21 @@ def smooth(log_initial, log_transition, log_likelihood, start) -> Smoothed:
     batch = log_likelihood.shape[:-2]
     n_time, n_state = log_likelihood.shape[-2:]
     driven = log_transition.ndim > 2
-    likelihood = log_likelihood.reshape(-1, n_time, n_state)
-    initial = np.broadcast_to(log_initial, (*batch, n_state)).reshape(-1, n_state)
+    likelihood = np.ascontiguousarray(log_likelihood, dtype="float64").reshape(-1, n_time, n_state)
+    initial = np.broadcast_to(np.exp(log_initial), (*batch, n_state)).reshape(-1, n_state)
     steps = (n_time if driven else 1, n_state, n_state)
     moves = np.exp(log_transition if driven else log_transition[None])
     transition = np.broadcast_to(moves, (*batch, *steps)).reshape(-1, *steps)
-    out = [
-        _smooth_one(np.exp(i), m, x, start) for i, m, x in zip(initial, transition, likelihood, strict=True)
-    ]
-    state_prob, filtered, pairs, predictive = (np.stack(part) for part in zip(*out, strict=True))
+    n = len(likelihood)
+    state_prob, filtered = np.empty((n, n_time, n_state)), np.empty((n, n_time, n_state))
+    predictive, pairs = np.empty((n, n_time)), np.empty((n, n_state, n_state))
+    for k in range(n):
+        whole = smooth_one(
+            (initial[k], np.ascontiguousarray(transition[k]), likelihood[k], start),
+            (state_prob[k], filtered[k], pairs[k], predictive[k]),
+        )
+        if not whole:
+            return smooth_plain(log_initial, log_transition, log_likelihood, start)
     log_predictive = predictive.reshape(*batch, n_time)
     return Smoothed(
         state_prob=state_prob.reshape(*batch, n_time, n_state),
@@ -34,49 +44,104 @@ def smooth(log_initial, log_transition, log_likelihood, start) -> Smoothed:
     )
 
 
-@njit(cache=True, fastmath=False)
-@no_type_check
-def _smooth_one(initial, transition, log_likelihood, start):
-    filtered, scaled, predictive = _forward(initial, transition, log_likelihood, start)
-    state_prob, pair_sum = _backward(transition, filtered, scaled, start)
-    return state_prob, filtered, pair_sum, predictive
+def smooth_one(given, out) -> bool:
+    """Fill the posteriors of one sequence; False where a sample is too improbable to be held unscaled."""
+    initial, transition, log_likelihood, start = given
+    state_prob, filtered, pairs, predictive = out
+    scaled, top = np.empty_like(filtered), np.empty(len(filtered))
+    _less_top(log_likelihood, scaled, top)
+    np.exp(scaled, out=scaled)
+    _forward(initial, transition, scaled, start, (filtered, predictive))
+    if not (predictive > 1e-290).all():  # only states whose probability underflows can be reached here
+        return False
+    np.log(predictive, out=predictive)
+    predictive += top
+    if len(transition) > 1:
+        pairs[:] = 0.0
+        _backward_driven(transition, filtered, scaled, start, (state_prob, pairs))
+        return True
+    _backward(transition[0], filtered, scaled, start, state_prob)
+    # A pair is the filtered state before, the transition, and what ``scaled`` now holds of the state after.
+    pairs[:] = transition[0] * (filtered[:-1].T @ scaled[1:])
+    return True
 
 
-@njit(cache=True, fastmath=False)
+@njit(cache=True, fastmath=False, error_model="numpy")
 @no_type_check
-def _forward(initial, transition, log_likelihood, start):
+def _less_top(log_likelihood, shifted, top):
     n_time, n_state = log_likelihood.shape
-    filtered = np.empty((n_time, n_state))
-    scaled = np.empty((n_time, n_state))  # likelihood over the predictive probability of the sample
-    predictive = np.empty(n_time)
     for t in range(n_time):
-        move = transition[t if transition.shape[0] > 1 else 0]
-        top = log_likelihood[t].max()
+        best = log_likelihood[t, 0]
+        for j in range(1, n_state):
+            best = max(best, log_likelihood[t, j])
+        top[t] = best
+        for j in range(n_state):
+            shifted[t, j] = log_likelihood[t, j] - best
+
+
+@njit(cache=True, fastmath=False, error_model="numpy")
+@no_type_check
+def _forward(initial, transition, scaled, start, out):
+    filtered, predictive = out
+    n_time, n_state = scaled.shape
+    driven = transition.shape[0] > 1
+    prior = np.empty(n_state)
+    for t in range(n_time):
+        if start[t]:
+            for j in range(n_state):
+                prior[j] = initial[j]
+        else:
+            move = transition[t if driven else 0]
+            for j in range(n_state):
+                prior[j] = 0.0
+            for i in range(n_state):
+                before = filtered[t - 1, i]
+                for j in range(n_state):
+                    prior[j] += before * move[i, j]
         total = 0.0
         for j in range(n_state):
-            prior = initial[j]
-            if not start[t]:
-                prior = 0.0
-                for i in range(n_state):
-                    prior += filtered[t - 1, i] * move[i, j]
-            scaled[t, j] = np.exp(log_likelihood[t, j] - top)
-            filtered[t, j] = prior * scaled[t, j]
-            total += filtered[t, j]
+            prior[j] *= scaled[t, j]
+            total += prior[j]
+        inverse = 1.0 / total
         for j in range(n_state):
-            filtered[t, j] /= total
-            scaled[t, j] /= total
-        predictive[t] = np.log(total) + top
-    return filtered, scaled, predictive
+            filtered[t, j] = prior[j] * inverse
+            scaled[t, j] *= inverse
+        predictive[t] = total
 
 
-@njit(cache=True, fastmath=False)
+@njit(cache=True, fastmath=False, error_model="numpy")
 @no_type_check
-def _backward(transition, filtered, scaled, start):
+def _backward(move, filtered, scaled, start, state_prob):
+    """Leave in ``scaled`` likelihood times backward probability, and zero where a session begins."""
     n_time, n_state = filtered.shape
-    state_prob = np.empty((n_time, n_state))
-    pair_sum = np.zeros((n_state, n_state))
     backward = np.ones(n_state)
-    ahead = np.empty(n_state)
+    for t in range(n_time - 1, -1, -1):
+        norm = 0.0
+        for j in range(n_state):
+            state_prob[t, j] = filtered[t, j] * backward[j]
+            norm += state_prob[t, j]
+        inverse = 1.0 / norm
+        for j in range(n_state):
+            state_prob[t, j] *= inverse
+            scaled[t, j] *= backward[j]
+        if start[t]:
+            for j in range(n_state):
+                backward[j] = 1.0
+                scaled[t, j] = 0.0
+            continue
+        for i in range(n_state):
+            total = 0.0
+            for j in range(n_state):
+                total += move[i, j] * scaled[t, j]
+            backward[i] = total
+
+
+@njit(cache=True, fastmath=False, error_model="numpy")
+@no_type_check
+def _backward_driven(transition, filtered, scaled, start, out):
+    state_prob, pairs = out
+    n_time, n_state = filtered.shape
+    backward = np.ones(n_state)
     for t in range(n_time - 1, -1, -1):
         norm = 0.0
         for j in range(n_state):
@@ -84,16 +149,15 @@ def _backward(transition, filtered, scaled, start):
             norm += state_prob[t, j]
         for j in range(n_state):
             state_prob[t, j] /= norm
-            ahead[j] = scaled[t, j] * backward[j]
+            scaled[t, j] *= backward[j]
         if start[t]:
             backward[:] = 1.0
             continue
-        move = transition[t if transition.shape[0] > 1 else 0]
+        move = transition[t]
         for i in range(n_state):
             total = 0.0
             for j in range(n_state):
-                weight = move[i, j] * ahead[j]
+                weight = move[i, j] * scaled[t, j]
                 total += weight
-                pair_sum[i, j] += filtered[t - 1, i] * weight
+                pairs[i, j] += filtered[t - 1, i] * weight
             backward[i] = total
-    return state_prob, pair_sum
