@@ -7,6 +7,7 @@ number of weights that the data determine (eqs. 4.6 and 4.8).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -38,6 +39,7 @@ class RidgePrior:
     """
 
     strength: float = 1.0
+    connectome: ClassVar[str] = "mean"
 
     def __post_init__(self) -> None:
         if not self.strength > 0:
@@ -76,6 +78,7 @@ class GaussianPrior:
     shared_width: float = 1.0
     bias_width: float = 1.0
     learn: bool = True
+    connectome: ClassVar[str] = "mean"
 
     def __post_init__(self) -> None:
         for name in ("width", "shared_width", "bias_width"):
