@@ -14,6 +14,7 @@ from .models.block_model import BlockModel as BlockModel
 from .models.ntf import NTF as NTF
 from .numerics.switching_prior import GaussianPrior as GaussianPrior
 from .numerics.switching_prior import RidgePrior as RidgePrior
+from .numerics.switching_types import OneHotPrior as OneHotPrior
 from .models.switching_glm import SwitchingGLM as SwitchingGLM
 from .evaluate.dynamic import connectome_table as connectome_table
 from .evaluate.dynamic import dynamic_connectome as dynamic_connectome

@@ -30,6 +30,7 @@ MODELS = {
 # Settings that are dataclasses themselves, by the name they are saved under.
 SETTINGS: dict[str, str] = {
     "GaussianPrior": "neurotools.numerics.switching_prior:GaussianPrior",
+    "OneHotPrior": "neurotools.numerics.switching_types:OneHotPrior",
     "RidgePrior": "neurotools.numerics.switching_prior:RidgePrior",
 }
 
