@@ -17,6 +17,7 @@ import xarray as xr
 
 from neurotools import samples
 from neurotools.errors import FileError, SchemaError, did_you_mean, expect, lookup
+from neurotools.loaders import checksums
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.recognise import recognise
 from neurotools.provenance import open_saved
@@ -27,8 +28,18 @@ MODELS = {
     "switching_glm": "neurotools.models.switching_glm:SwitchingGLM",
 }
 
+# Models whose fit is a folder with weights: beside the data, ``fit`` is told where.
+ENCODERS = {
+    "encoder": "neurotools.models.encoders.encoder:Encoder",
+}
+
 # Settings that are dataclasses themselves, by the name they are saved under.
 SETTINGS: dict[str, str] = {
+    "DuINSettings": "neurotools.models.encoders.duin:DuINSettings",
+    "ELMSettings": "neurotools.models.encoders.elm:ELMSettings",
+    "Head": "neurotools.models.encoders.heads:Head",
+    "NeuroGPTSettings": "neurotools.models.encoders.neurogpt:NeuroGPTSettings",
+    "Training": "neurotools.models.encoders.training:Training",
     "GaussianPrior": "neurotools.numerics.switching_prior:GaussianPrior",
     "OneHotPrior": "neurotools.numerics.switching_types:OneHotPrior",
     "RidgePrior": "neurotools.numerics.switching_prior:RidgePrior",
@@ -76,6 +87,8 @@ LOADERS = {
 
 PIPELINES = {
     "dynamic-connectome": "neurotools.pipelines.dynamic_connectome",
+    "choice-states": "neurotools.pipelines.choice_states",
+    "brain-states": "neurotools.pipelines.brain_states",
 }
 
 
@@ -88,7 +101,7 @@ def resolve(target: str) -> Any:
 
 def build(name: str, **settings: Any) -> Any:
     """Make a model from its registered name and settings."""
-    return _rebuild(resolve(lookup("model", name, MODELS)), settings)
+    return _rebuild(resolve(lookup("model", name, {**MODELS, **ENCODERS})), settings)
 
 
 def model_of(fit: xr.Dataset | xr.DataTree) -> Any:
@@ -179,7 +192,8 @@ def load(
     Raises
     ------
     FileError
-        The file is missing, cut short, of no known format, or leaves open what is what.
+        The file is missing, cut short, not the one that a checksum beside it describes, of no known format,
+        or leaves open what is what.
     SchemaError
         What it holds breaks the schema (NaN in spike times, repeated labels, ...).
     """
@@ -190,8 +204,12 @@ def load(
         resample=resample,
     )  # fmt: skip
     path = answers.target(path)
+    # A file that is knowingly shorter than it was cannot have its old checksum.
+    compared = None if answers.allow_truncated else checksums.compare(path)
     name = recognise(path, answers)
     recording = resolve(LOADERS[name])(path, answers)
+    if compared is not None:
+        recording.attrs["checksum"] = compared
     recording.attrs.setdefault("format", name)
     recording.attrs.setdefault("source", path.name)
     return recording

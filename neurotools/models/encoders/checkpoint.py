@@ -212,6 +212,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 def parsed(data: bytes, path: Path) -> dict[str, Tensor]:
     """Tensors from the bytes of a safetensors file."""
+    refuse_pickles(data, path)
+    try:
+        return safetensors.torch.load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise FileError(
+            f"the weights are cut short or no safetensors file ({error})", code="NT-FILE-003", path=path
+        ) from error
+
+
+def refuse_pickles(data: bytes, path: Path) -> None:
+    """Raise where a file that should hold numbers could hold code."""
     # a pickle starts with 0x80 and its protocol; torch.save wraps one in a zip archive
     if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] <= b"\x05"):
         raise FileError(
@@ -220,12 +231,6 @@ def parsed(data: bytes, path: Path) -> dict[str, Tensor]:
             path=path,
             fix="where you trust the file, write its weights with safetensors.torch.save_file",
         )
-    try:
-        return safetensors.torch.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise FileError(
-            f"the weights are cut short or no safetensors file ({error})", code="NT-FILE-003", path=path
-        ) from error
 
 
 # ---- our own checkpoints -----------------------------------------------------------------------------------
@@ -241,12 +246,7 @@ def save_checkpoint(folder: str | Path, architecture: str, network: Any) -> Path
     network : torch.nn.Module
         Made from the settings in its attribute ``settings``.
     """
-    folder = Path(folder)
     lookup("architecture", architecture, ARCHITECTURES)
-    if folder.exists() and not (folder / SUMS).is_file():
-        raise ResultError(
-            "the folder exists and is no checkpoint, so it is left as it is", code="NT-OUT-002", path=folder
-        )
     config = {
         "format": FORMAT,
         "architecture": architecture,
@@ -255,11 +255,28 @@ def save_checkpoint(folder: str | Path, architecture: str, network: Any) -> Path
         "torch": torch.__version__,
     }
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    text = json.dumps(config, indent=1, sort_keys=True) + "\n"
+    return write_files(folder, {CONFIG: text, WEIGHTS: safetensors.torch.save(state)})
+
+
+def write_files(folder: str | Path, files: Mapping[str, bytes | str]) -> Path:
+    """Write the files of a checkpoint and their hashes, whole or not at all.
+
+    Raises
+    ------
+    ResultError
+        The folder exists and is no checkpoint.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / SUMS).is_file():
+        raise ResultError(
+            "the folder exists and is no checkpoint, so it is left as it is", code="NT-OUT-002", path=folder
+        )
     with provenance.atomic(folder) as staged:
         staged.mkdir()
-        (staged / WEIGHTS).write_bytes(safetensors.torch.save(state))
-        (staged / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        sums = [f"{provenance.file_hash(staged / name)}  {name}\n" for name in (CONFIG, WEIGHTS)]
+        for name, content in files.items():
+            (staged / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        sums = [f"{provenance.file_hash(staged / name)}  {name}\n" for name in sorted(files)]
         (staged / SUMS).write_text("".join(sums), encoding="utf-8", newline="\n")
     return folder
 
@@ -275,10 +292,6 @@ def open_checkpoint(folder: str | Path) -> nn.Module:
         A file is missing or was changed, or the folder was written by a later version.
     """
     folder = Path(folder)
-    if not (folder / SUMS).is_file():
-        raise FileError(
-            "there is no checkpoint in this folder", code="NT-FILE-001", path=folder, expected=SUMS
-        )
     data = verified(folder)
     config = json.loads(data[CONFIG])
     if config["format"] != FORMAT:
@@ -305,20 +318,32 @@ def settings_from(kind: type, values: Mapping[str, Any]) -> Any:
 
 def verified(folder: Path) -> dict[str, bytes]:
     """The very bytes whose hashes were checked, by the name of their file."""
+    if not (folder / SUMS).is_file():
+        raise FileError(
+            "there is no checkpoint in this folder", code="NT-FILE-001", path=folder, expected=SUMS
+        )
     lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if set(sums) != {CONFIG, WEIGHTS}:
+    # names of files in this folder, and no paths that lead out of it
+    if not {CONFIG, WEIGHTS} <= set(sums) or any(Path(name).name != name for name in sums):
         raise ResultError("the list of hashes is incomplete", path=folder / SUMS, found=sorted(sums))
     data = {}
     for name, digest in sums.items():
         file = folder / name
         data[name] = file.read_bytes() if file.is_file() else b""
-        if hashlib.sha256(data[name]).hexdigest() != digest:
+        if sha256(data[name]) != digest:
+            if name == WEIGHTS:
+                refuse_pickles(data[name], file)
             raise ResultError(
                 "a file of the checkpoint is missing or was changed",
                 path=file,
-                found=hashlib.sha256(data[name]).hexdigest() if file.is_file() else "no such file",
+                found=sha256(data[name]) if file.is_file() else "no such file",
                 expected=digest,
                 fix="copy the folder again from where it came",
             )
     return data
+
+
+def sha256(data: bytes) -> str:
+    """Hash of bytes."""
+    return hashlib.sha256(data).hexdigest()

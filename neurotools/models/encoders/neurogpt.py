@@ -31,7 +31,7 @@ class NeuroGPTSettings:
     Parameters
     ----------
     n_channels, chunk_samples : int
-        EEG channels, and samples of one chunk (2 s at 250 Hz).
+        EEG channels, and samples of one chunk (2 s at 250 Hz); 0 is a length that data will decide.
     n_filters, filter_samples : int
         Filters of the encoder and their length.
     pool_samples, pool_stride : int
@@ -71,7 +71,7 @@ class NeuroGPTSettings:
                     code="NT-SET-003",
                     found=f"{width}={getattr(self, width)}, {heads}={getattr(self, heads)}",
                 )
-        if self.n_patches < 1:
+        if self.chunk_samples and self.n_patches < 1:
             raise SettingsError(
                 "a chunk is too short for one patch",
                 code="NT-SET-003",

@@ -1,0 +1,12 @@
+# The public face of encoders: lazy_loader reads this table at run time, editors and type checkers at rest.
+from .encoder import Encoder as Encoder
+from .faces import create as create
+from .faces import join as join
+from .faces import list as list
+from .faces import open as open
+from .heads import Head as Head
+from .recipe import Batch as Batch
+from .recipe import Given as Given
+from .recipe import Recipe as Recipe
+from .recipe import Stage as Stage
+from .training import Training as Training

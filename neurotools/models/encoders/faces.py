@@ -1,0 +1,182 @@
+"""Encoders by name: make one, list them, open a checkpoint, join windows of several recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurotools.errors import SchemaError, SettingsError, lookup, need
+from neurotools.models.encoders.presets import PRESETS, Preset
+
+FOREIGN = "bd:"
+COLUMNS = ("modality", "architecture", "requires", "about")
+
+
+def create(name: str, *, seed: int = 0, **settings: Any) -> Any:
+    """Make an encoder by name; the result is frozen settings and no network yet.
+
+    Parameters
+    ----------
+    name : str
+        See ``nt.encoders.list()``; ``"bd:NAME"`` is a model of braindecode, where that is installed.
+    seed : int
+    **settings
+        Of the encoder, its network or its training, each under its own name (``sequence=16``, ``width=128``,
+        ``steps=500``, ``device="cuda"``); ``head`` is a mapping of its settings.
+
+    Returns
+    -------
+    neurotools.models.encoders.encoder.Encoder
+
+    Raises
+    ------
+    SettingsError
+        There is no such name or setting.
+    MissingExtraError
+        PyTorch is not installed.
+    """
+    need("torch", extra="torch", to="make an encoder")
+    if name.startswith(FOREIGN):
+        from neurotools.models.encoders.braindecode_recipe import preset_of
+
+        preset = preset_of(name.removeprefix(FOREIGN))
+    else:
+        preset = lookup("encoder", name, PRESETS)
+    return made(preset.architecture, {**preset.settings, **settings}, seed)
+
+
+def made(architecture: str, settings: Mapping[str, Any], seed: int = 0) -> Any:
+    """An encoder of an architecture, its settings told apart by their names."""
+    from neurotools.models.encoders.encoder import Encoder
+    from neurotools.models.encoders.heads import Head
+    from neurotools.models.encoders.recipe import recipe_of
+    from neurotools.models.encoders.training import Training
+
+    head = dict(settings.get("head", {}))
+    rest = {name: value for name, value in settings.items() if name != "head"}
+    kinds = {"encoder": Encoder, "network": recipe_of(architecture).settings, "training": Training}
+    mine: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+    for name, value in rest.items():
+        home = next((kind for kind, cls in kinds.items() if name in fields_of(cls)), None)
+        if home is None or name in ("architecture", "network", "training"):
+            known = [field for cls in kinds.values() for field in fields_of(cls)]
+            lookup(f"setting of {architecture}", name, dict.fromkeys(known))
+            raise SettingsError(f"{name} is made of its own settings, which are given one by one", found=name)
+        mine[home][name] = value
+    trained = {name: head.pop(name) for name in fields_of(Training) if name in head}
+    if trained:
+        default = dataclasses.asdict(Head().training)
+        head["training"] = Training(**{**default, **trained})
+    for name in head:
+        lookup("setting of a head", name, dict.fromkeys(fields_of(Head)))
+    return Encoder(
+        architecture=architecture, network=kinds["network"](**mine["network"]),
+        training=Training(**mine["training"]), head=Head(**head), seed=seed, **mine["encoder"],
+    )  # fmt: skip
+
+
+def fields_of(cls: Any) -> tuple[str, ...]:
+    """Names of the settings of a dataclass."""
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def open(folder: str | Path) -> xr.Dataset:
+    """Open a checkpoint folder after its hashes were verified, wherever it lies now.
+
+    Parameters
+    ----------
+    folder : path
+        As ``fit``, ``finetune`` or ``neurotools convert`` wrote it.
+
+    Returns
+    -------
+    xarray.Dataset
+        The fit, for ``transform``, ``predict`` and ``score``; ``nt.model_of(fit)`` is its model.
+
+    Raises
+    ------
+    FileError
+        There is no checkpoint, or the weights are pickled.
+    ResultError
+        A file is missing or was changed.
+    """
+    need("torch", extra="torch", to="open the weights of an encoder")
+    from neurotools.models.encoders.folder import open_folder
+
+    return open_folder(folder)
+
+
+def join(windows: Mapping[str, xr.DataArray], name: str = "recording") -> xr.DataArray:
+    """Windows of several recordings one after the other, each marked with where it is from.
+
+    Parameters
+    ----------
+    windows : mapping of str to xarray.DataArray
+        Label -> windows from ``nt.windows``, with the same channels, rate and unit.
+    name : str
+        The coordinate along ``window`` that says which: ``"recording"``, ``"subject"``, ``"session"``.
+
+    Raises
+    ------
+    SchemaError
+        They differ in channels, rate, unit or length.
+    """
+    if not windows:
+        raise SchemaError("there are no windows to join", code="NT-DATA-010")
+    first_label, first = next(iter(windows.items()))
+    for label, one in windows.items():
+        for what, mine, theirs in compared(one, first):
+            if mine != theirs:
+                raise SchemaError(
+                    f"windows differ in {what}, so they cannot be joined", code="NT-DATA-005",
+                    found=f"{label}: {mine}", expected=f"{first_label}: {theirs}",
+                )  # fmt: skip
+    marked = [
+        one.assign_coords({name: ("window", np.full(one.sizes["window"], str(label)))})
+        for label, one in windows.items()
+    ]
+    return xr.concat(marked, dim="window", combine_attrs="override", coords="minimal", compat="override",
+                     join="override")  # fmt: skip
+
+
+def compared(one: xr.DataArray, other: xr.DataArray) -> tuple[tuple[str, Any, Any], ...]:
+    """(what, of this, of that) for everything that must be the same."""
+    return (
+        ("dimensions", one.dims, other.dims),
+        ("channels", one[one.dims[1]].to_numpy().tolist(), other[other.dims[1]].to_numpy().tolist()),
+        ("length", one.sizes["time"], other.sizes["time"]),
+        ("sampling rate", one.attrs.get("sfreq"), other.attrs.get("sfreq")),
+        ("unit", one.attrs.get("units"), other.attrs.get("units")),
+    )
+
+
+def list(modality: str | None = None) -> pd.DataFrame:
+    """Encoders by name, one row each.
+
+    Parameters
+    ----------
+    modality : str, optional
+        ``"eeg"``, ``"seeg"`` ...: only those that take it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``modality``, ``architecture``, ``requires`` (which channels) and ``about``, by name.
+    """
+    table: dict[str, Preset] = dict(PRESETS)
+    if importlib.util.find_spec("braindecode") is not None:
+        from neurotools.models.encoders.braindecode_recipe import presets
+
+        table |= presets()
+    if modality is not None:
+        lookup("modality", modality, dict.fromkeys(sorted({p.modality for p in table.values()})))
+    chosen = {n: p for n, p in table.items() if modality is None or p.modality in (modality, "any")}
+    rows = [[getattr(preset, column) for column in COLUMNS] for preset in chosen.values()]
+    return pd.DataFrame(rows, index=pd.Index([*chosen], name="encoder"), columns=[*COLUMNS])
