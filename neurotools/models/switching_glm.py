@@ -20,32 +20,39 @@ import xarray as xr
 from neurotools.arrays import to_device, to_numpy
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import hmm, switching
-from neurotools.numerics.switching_fit import Found, Given, Search, Widths, best_of
+from neurotools.numerics.switching_chain import drive_start, log_chain
+from neurotools.numerics.switching_fit import Found, Given, Search, best_of
 from neurotools.numerics.switching_prior import GaussianPrior, RidgePrior
-from neurotools.numerics.switching_scores import causal, cosmoothing, mean_log_likelihood, sample_normaliser
+from neurotools.numerics.switching_scores import (
+    ahead_prob,
+    causal,
+    cosmoothing,
+    mean_log_likelihood,
+    sample_normaliser,
+    silent_prob,
+)
+from neurotools.numerics.switching_types import OneHotPrior
 from neurotools.provenance import stamp
-from neurotools.schema import Schema
+from neurotools.schema.observations import SPIKING, observations, scored_amount
 from neurotools.schema.regression import (
     Regression,
     anatomical,
+    anatomical_types,
     check_same_columns,
+    coupling_places,
     flat_weights,
-    regression,
 )
-from neurotools.schema.states import FitArrays, named_fit
+from neurotools.schema.states import FitArrays, Inputs, known_inputs, named_fit, transition_inputs
 
-COUNTS = Schema("spike counts", dims=("time|trial", "unit"), units="count", whole=True)
-BINARY = Schema("choices or spikes", dims=("time|trial", "unit|channel|region?"), whole=True)
-ACTIVITY = Schema("activity", dims=("time|trial", "unit|channel|region?"))
-OBSERVED = {"poisson": COUNTS, "negative_binomial": COUNTS, "bernoulli": BINARY, "gaussian": ACTIVITY}
 FITTING_LINKS = {
-    "poisson": ("softplus", "log", "sigmoid"),
-    "negative_binomial": ("softplus", "log", "sigmoid"),
+    "poisson": ("softplus", "log", "sigmoid", "sigmoid_gain"),
+    "negative_binomial": ("softplus", "log", "sigmoid", "sigmoid_gain"),
     "bernoulli": ("sigmoid",),
+    "binomial": ("sigmoid",),
+    "categorical": ("softmax",),
     "gaussian": ("identity", "softplus", "log", "sigmoid"),
 }
 SCORES = {"causal": causal, "cosmoothing": cosmoothing}
-SPIKING = ("poisson", "negative_binomial", "bernoulli")  # scored per spike where there are units
 DTYPES = ("float64", "float32")
 
 
@@ -58,17 +65,23 @@ class SwitchingGLM:
     ----------
     n_states : int
         Number of states; 1 is the model without switching.
-    family : {"poisson", "negative_binomial", "bernoulli", "gaussian"}
-        Of the observations. The dispersion r of a negative binomial has variance mean + mean^2 / r.
-    link : {"auto", "softplus", "log", "sigmoid", "identity"}
-        From the predictor to the mean; ``"auto"`` is softplus for counts, sigmoid for choices.
+    family : {"poisson", "negative_binomial", "bernoulli", "binomial", "categorical", "gaussian"}
+        Of the observations. The dispersion r of a negative binomial has variance mean + mean^2 / r. A
+        binomial one takes the number of tries from the coordinate ``n_trials`` of the counts. A categorical
+        one has codes 0, 1, 2 ... and weights of every alternative against alternative 0.
+    link : {"auto", "softplus", "log", "sigmoid", "sigmoid_gain", "softmax", "identity"}
+        From the predictor to the mean; ``"auto"`` is softplus for counts, sigmoid for choices, softmax for
+        choices among several. ``"sigmoid_gain"`` is a sigmoid times a gain of each unit, which is learned
+        under a log-normal prior of width 1 around one above the count that 1 bin in 200 exceeds.
     prior : nt.GaussianPrior or nt.RidgePrior
         On weights, in the units of the regressors, which are not rescaled.
     n_restarts : int
         Random starts around the model of one state; the one with the highest objective is the fit. The first
         k starts are the same whatever their number.
     stickiness : float
-        Pseudo-counts of staying that each state is given.
+        Pseudo-counts of staying that each state is given, at the mean input where inputs drive transitions.
+    transition_strength : float
+        Precision of the normal prior on ``transition_weight``, per unit of each input.
     max_iter, tol : int, float
         A start stops when an iteration raises the objective by less than ``tol`` relative, or after
         ``max_iter``; ``tol=0`` goes on while it rises at all.
@@ -83,9 +96,10 @@ class SwitchingGLM:
     n_states: int
     family: str = "poisson"
     link: str = "auto"
-    prior: GaussianPrior | RidgePrior = field(default_factory=GaussianPrior)
+    prior: GaussianPrior | RidgePrior | OneHotPrior = field(default_factory=GaussianPrior)
     n_restarts: int = 8
     stickiness: float = 1.0
+    transition_strength: float = 1.0
     max_iter: int = 200
     tol: float = 1e-7
     seed: int = 0
@@ -99,12 +113,18 @@ class SwitchingGLM:
         for name in ("n_states", "n_restarts", "max_iter"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
+        if not self.transition_strength > 0:
+            raise SettingsError("transition_strength must be positive", found=self.transition_strength)
         for name in ("stickiness", "tol"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} must be at least 0", found=getattr(self, name))
 
     def fit(
-        self, counts: xr.DataArray, design: xr.DataArray, connectome: xr.DataArray | None = None
+        self,
+        counts: xr.DataArray,
+        design: xr.DataArray,
+        connectome: xr.DataArray | None = None,
+        transition_design: xr.DataArray | None = None,
     ) -> xr.Dataset:
         """Find the states, their weights, and when each holds.
 
@@ -112,12 +132,16 @@ class SwitchingGLM:
         ----------
         counts : xarray.DataArray
             Spike counts (time, unit); or choices (trial), 0 and 1. ``session`` on time or trial says where
-            the chain of states begins anew.
+            the chain of states begins anew. Bins that were not observed are NaN, or False in the boolean
+            coordinate ``observed`` (time) or (time, unit): they add nothing to any likelihood.
         design : xarray.DataArray
             From ``nt.glm_design`` or ``nt.choice_design``, made of the same array.
         connectome : xarray.DataArray, optional
             Anatomical weights (unit, unit_to), the mean of the prior on couplings, in the units of the
             predictor per spike; where there are several functions of the lag each gets its equal part.
+        transition_design : xarray.DataArray, optional
+            Inputs (time, feature) that drive the transition into each sample. Rows of the transition matrix
+            are then multinomial logistic in the inputs less their mean.
 
         Returns
         -------
@@ -131,7 +155,11 @@ class SwitchingGLM:
             ``shared_feature_weight`` and ``shared_bias`` are what the states have in common under a
             ``GaussianPrior``, ``prior_width`` (kind, level) how far they stray. States are numbered by
             occupancy, largest first.
-            For choices there is no ``unit_to``.
+            For choices there is no ``unit_to``; among several alternatives ``alternative`` stands in its
+            place. ``dispersion`` and ``gain`` (unit_to) where family and link have them. With a
+            ``transition_design``: ``transition_weight`` (state, state_to, transition_feature), the change in
+            the log odds of moving to ``state_to`` rather than staying per unit of the input, and
+            ``transition`` is that at the mean input, ``transition_feature_mean``.
 
         Raises
         ------
@@ -145,14 +173,21 @@ class SwitchingGLM:
             A unit never fires, regressors are linearly dependent, a state holds fewer samples than it has
             weights, or the best start did not converge.
         """
-        data = asked(counts, design, self)
+        data = observations(counts, design, self.family)
         warn_about(data, self)
-        given = given_of(data, self, connectome)
-        fit = as_dataset(best_of(given, self.prior, search_of(self)), data, given)
+        inputs = None if transition_design is None else transition_inputs(transition_design, data)
+        given = given_of(data, self, connectome, inputs)
+        fit = as_dataset(best_of(given, self.prior, search_of(self)), data, given, inputs)
         warn_after(fit, data)
         return stamp(fit, "switching_glm", self)
 
-    def predict(self, fit: xr.Dataset, counts: xr.DataArray, design: xr.DataArray) -> xr.Dataset:
+    def predict(
+        self,
+        fit: xr.Dataset,
+        counts: xr.DataArray,
+        design: xr.DataArray,
+        transition_design: xr.DataArray | None = None,
+    ) -> xr.Dataset:
         """States in new data, and how well each sample was foretold.
 
         Returns
@@ -160,65 +195,65 @@ class SwitchingGLM:
         xarray.Dataset
             ``state_prob`` (time, state) given whole sessions; ``filtered_prob`` given past and present;
             ``viterbi`` (time), the most probable path; ``log_likelihood`` (time), in nats, of each sample of
-            all units given the past of its session.
+            all units given the past of its session; for counts and binary data ``silent_prob`` (time, unit),
+            the probability that a unit has no spike, given that past.
         """
-        data = asked(counts, design, self)
-        params, problem = rebuilt(fit, data, self)
+        data = observations(counts, design, self.family, fit)
+        params, problem = rebuilt(fit, data, self, transition_design)
         log_prob = switching.log_likelihood(params, problem)
         found = switching.posterior(params, problem, log_prob)
-        chain = (to_numpy(params.log_initial), to_numpy(params.log_transition), to_numpy(log_prob))
-        path, _ = hmm.viterbi(*chain, problem.start)
+        path, _ = hmm.viterbi(*log_chain(params, problem), to_numpy(log_prob), problem.start)
         own = sample_normaliser(params, problem)
+        silent: dict[str, Any] = {}
+        if self.family in SPIKING and data.units is not None:
+            ahead = ahead_prob(params, problem, to_numpy(found.filtered_prob))
+            silent["silent_prob"] = ((data.dim, "unit"), silent_prob(params, problem, ahead), {"units": "1"})
         return xr.Dataset(
             {
+                **silent,
                 "state_prob": ((data.dim, "state"), to_numpy(found.state_prob)),
                 "filtered_prob": ((data.dim, "state"), to_numpy(found.filtered_prob)),
                 "viterbi": (data.dim, path),
                 "log_likelihood": (data.dim, to_numpy(found.log_predictive) + own, {"units": "nat"}),
             },
-            coords={**data.coords, "state": fit["state"]},
+            coords={**data.coords, "state": fit["state"], **({"unit": data.units} if silent else {})},
         )
 
     def score(
-        self, fit: xr.Dataset, counts: xr.DataArray, design: xr.DataArray, kind: str = "causal"
+        self,
+        fit: xr.Dataset,
+        counts: xr.DataArray,
+        design: xr.DataArray,
+        kind: str = "causal",
+        transition_design: xr.DataArray | None = None,
     ) -> float:
         """How much better data are foretold than by each unit's mean, in bits per spike (per trial, choices).
 
         ``"causal"``: each sample given the past of its session (one-step prediction). ``"cosmoothing"``: each
         unit given states estimated from all other units, past and future; histories in the design, the unit's
         own among them, are given. The mean is that of the data scored, for counts under a Poisson law
-        whatever the family, so that families compare. Activity: bits per sample and unit.
+        whatever the family, so that families compare. Activity: bits per sample and unit; tries: per try.
         """
-        data = asked(counts, design, self)
-        params, problem = rebuilt(fit, data, self)
-        if kind == "cosmoothing" and data.y.shape[1] < 2:
+        data = observations(counts, design, self.family, fit)
+        params, problem = rebuilt(fit, data, self, transition_design)
+        if kind == "cosmoothing" and (data.y.shape[1] < 2 or data.alternatives is not None):
             raise SettingsError("co-smoothing needs other units to tell the state", code="NT-SET-003")
         total = lookup("score", kind, SCORES)(params, problem)
-        amount = data.y.sum() if self.family in SPIKING and data.units is not None else data.y.size
+        amount = scored_amount(data, self.family)
         if not amount > 0:
             raise SchemaError("there are no spikes to score", code="NT-DATA-010", found="counts are all zero")
-        return float((total - mean_log_likelihood(data.y, self.family)) / (amount * np.log(2)))
+        null = mean_log_likelihood(data.y, self.family, data.seen, data.trials)
+        return float((total - null) / (amount * np.log(2)))
 
 
 # ---- the data, laid out -----------------------------------------------------------------------------------
-def asked(counts: Any, design: Any, settings: SwitchingGLM) -> Regression:
-    """Observations and design as plain arrays, checked."""
-    data = regression(counts, design, OBSERVED[settings.family])
-    if settings.family == "bernoulli" and data.y.max() > 1:
-        raise SchemaError(
-            "choices (or spikes in a bin) are 0 or 1 here", code="NT-DATA-008",
-            found=f"up to {data.y.max():g}",
-            fix='family="poisson" takes counts',
-        )  # fmt: skip
-    return data
-
-
 def warn_about(data: Regression, settings: SwitchingGLM) -> None:
     """Say what in the data limits a fit; refuse states that cannot be told apart."""
-    if data.y.shape[0] < 2 * settings.n_states:
+    n_seen = data.y.shape[0] if data.seen is None else int(data.seen.any(axis=1).sum())
+    if n_seen < 2 * settings.n_states:
         raise SchemaError(
             "there are fewer than two samples for each state", code="NT-DATA-010",
-            found=f"{data.y.shape[0]} samples, {settings.n_states} states", fix="take a smaller n_states",
+            found=f"{n_seen} samples, {settings.n_states} states", fix="take a smaller n_states",
         )  # fmt: skip
     silent = np.flatnonzero(~data.y.any(axis=0)) if settings.family != "gaussian" else np.array([], int)
     if silent.size and data.units is not None:
@@ -238,17 +273,29 @@ def warn_about(data: Regression, settings: SwitchingGLM) -> None:
         )  # fmt: skip
 
 
-def given_of(data: Regression, settings: SwitchingGLM, connectome: xr.DataArray | None = None) -> Given:
+def given_of(
+    data: Regression,
+    settings: SwitchingGLM,
+    connectome: xr.DataArray | None = None,
+    inputs: Inputs | None = None,
+) -> Given:
     """Data and model as plain arrays; couplings lie around the connectome, all else around zero."""
     kinds = np.array(["bias", *data.kind.astype(str)])
-    mean = np.zeros((kinds.size, data.y.shape[1]))
+    mean, type_prior = np.zeros((kinds.size, data.y.shape[1])), None
     if connectome is not None:
-        mean[1:][data.history] = anatomical(connectome, data)
+        if settings.prior.connectome == "types":
+            type_prior = anatomical_types(connectome, data)
+        else:
+            mean[1:][data.history] = anatomical(connectome, data)
+    place = coupling_places(data) if data.history.any() else np.zeros((0, 0), int)
     return Given(
-        x=data.x, y=data.y, start=data.start, kinds=kinds, prior_mean=mean,
+        x=data.x, y=data.y, start=data.start, kinds=kinds,
+        prior_mean=mean, place=place, type_prior=type_prior,
         family=settings.family, link=link_of(settings),
         stickiness=settings.stickiness if settings.n_states > 1 else 0.0,
-        device=settings.device, dtype=settings.dtype,
+        device=settings.device, dtype=settings.dtype, seen=data.seen, trials=data.trials,
+        inputs=None if inputs is None or settings.n_states == 1 else inputs.values,
+        input_precision=settings.transition_strength,
     )  # fmt: skip
 
 
@@ -280,7 +327,7 @@ def warn_after(fit: xr.Dataset, data: Regression) -> None:
 
 
 # ---- back to names ----------------------------------------------------------------------------------------
-def as_dataset(found: Found, data: Regression, given: Given) -> xr.Dataset:
+def as_dataset(found: Found, data: Regression, given: Given, inputs: Inputs | None) -> xr.Dataset:
     """Everything found, on the host and named."""
     params = found.params
     arrays = FitArrays(
@@ -294,16 +341,20 @@ def as_dataset(found: Found, data: Regression, given: Given) -> xr.Dataset:
         widths={kind: (width.around, width.shared) for kind, width in found.widths.items()},
         converged=found.converged,
         log_likelihood=float(found.posterior.log_evidence)
-        + switching.log_normaliser(params, given.problem(found.widths)),
+        + switching.log_normaliser(params, given.problem(given.any_widths)),
+        learned=found.extra.get("learned", {}), coords=found.extra.get("coords", {}),
+        gain=None if params.gain is None else to_numpy(params.gain),
+        drive=params.drive, inputs=inputs if params.drive is not None else None,
     )  # fmt: skip
     return named_fit(arrays, data)
 
 
 def rebuilt(
-    fit: xr.Dataset, data: Regression, settings: SwitchingGLM
+    fit: xr.Dataset, data: Regression, settings: SwitchingGLM, transition_design: Any = None
 ) -> tuple[switching.Params, switching.Problem]:
     """Parameters of a fit beside new data, on the device."""
     check_same_columns(fit, data)
+    inputs = known_inputs(fit, data, transition_design)
 
     def there(values: np.ndarray) -> Any:
         return to_device(np.ascontiguousarray(values), settings.device, settings.dtype)
@@ -314,7 +365,16 @@ def rebuilt(
         initial, transition = np.log(fit["initial_prob"].to_numpy()), np.log(fit["transition"].to_numpy())
     params = switching.Params(
         there(weights), there(weights.mean(axis=0)), there(initial), there(transition),
-        there(np.atleast_1d(dispersion)),
+        there(np.atleast_1d(dispersion)), drive=None if inputs is None else driven_by(fit),
+        gain=there(np.atleast_1d(fit["gain"].to_numpy())) if "gain" in fit else None,
     )  # fmt: skip
-    given = given_of(data, settings)
-    return params, given.problem(dict.fromkeys(given.kind_names, Widths(1.0, 1.0)))
+    given = given_of(data, settings, inputs=inputs)
+    return params, given.problem(given.any_widths)
+
+
+def driven_by(fit: xr.Dataset) -> np.ndarray:
+    """What inputs do to transitions (state, state_to, input), the base first."""
+    weight = fit["transition_weight"].transpose("state", "state_to", "transition_feature").to_numpy()
+    drive = drive_start(np.log(fit["transition"].to_numpy()), 1 + weight.shape[2])
+    drive[..., 1:] = weight
+    return drive

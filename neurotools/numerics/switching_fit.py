@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from neurotools.arrays import to_device
 from neurotools.numerics import hmm, switching
+from neurotools.numerics.glm import GAINED
+from neurotools.numerics.switching_scales import log_gain_centre
 from neurotools.progress import working
 
 FIXED = 1e12  # precision of a centre that is not learned
@@ -43,13 +45,22 @@ class Given:
     stickiness: float
     device: str
     dtype: str
-    sender: np.ndarray = field(default_factory=lambda: np.zeros(0, int))  # (column), unit of a history or -1
-    type_prior: np.ndarray | None = None  # (sender, receiver, type), given by anatomy
+    place: Int[np.ndarray, "sender basis"]  # columns of each unit's history; empty where there are none
+    type_prior: Float[np.ndarray, "sender receiver type"] | None = None  # given by anatomy
+    seen: Float[np.ndarray, "time unit"] | None = None  # 1 where observed
+    trials: Float[np.ndarray, "time unit"] | None = None  # of binomial observations
+    inputs: Float[np.ndarray, "time input"] | None = None  # that drive transitions, ones first
+    input_precision: float = 1.0
 
     @property
     def kind_names(self) -> list[str]:
         """Each kind of column once."""
         return list(dict.fromkeys(self.kinds.tolist()))
+
+    @property
+    def any_widths(self) -> dict[str, Widths]:
+        """Widths for a problem of which the prior is not asked."""
+        return dict.fromkeys(self.kind_names, Widths(1.0, 1.0))
 
     def problem(self, widths: dict[str, Widths]) -> switching.Problem:
         """Everything given, on the device, under normal priors of these widths."""
@@ -64,6 +75,10 @@ class Given:
             centre_mean=there(self.prior_mean),
             centre_precision=there([width**-2 if width else FIXED for width in shared]),
             stickiness=self.stickiness,
+            seen=None if self.seen is None else there(self.seen),
+            trials=None if self.trials is None else there(self.trials),
+            log_gain_centre=there(log_gain_centre(self.y)) if self.link in GAINED else None,
+            inputs=self.inputs, input_precision=self.input_precision,
         )  # fmt: skip
 
 
