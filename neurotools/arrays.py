@@ -29,6 +29,9 @@ LIBRARIES = {
 # function is passed to ``dispatch`` by the caller, stays readable, and is the kernel's oracle in tests.
 KERNELS: dict[tuple[str, str], str] = {
     ("smooth", "cpu"): "kernels.numba_hmm:smooth",
+    ("missing_information", "cpu"): "kernels.numba_missing:missing_information",
+    ("correlation_of_series", "cpu"): "kernels.lapack:correlation_of_series",
+    ("partial_correlation", "cpu"): "kernels.lapack:partial_correlation",
     ("spd_inverse", "cpu"): "kernels.lapack:spd_inverse",
 }
 
