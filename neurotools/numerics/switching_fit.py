@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from neurotools.arrays import to_device
-from neurotools.numerics import hmm, switching
+from neurotools.numerics import hmm, switching, switching_starts
 from neurotools.numerics.glm import GAINED
 from neurotools.numerics.switching_scales import log_gain_centre
 from neurotools.progress import working
@@ -129,7 +129,7 @@ def best_of(given: Given, prior: Prior, search: Search) -> Found:
     runs = []
     with working(f"switching GLM, {search.n_states} states") as show:
         for k in range(n):
-            begin = switching.random_start(base, search.n_states, spread, (search.seed, k))
+            begin = switching_starts.start(base, problem, search.n_states, spread, (search.seed, k))
             run = switching.expectation_maximisation(
                 begin, problem, search.max_iter, search.tol, watch=_share(show, k, n, search.max_iter)
             )
