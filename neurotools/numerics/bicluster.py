@@ -1,0 +1,297 @@
+"""One sweep of a Markov chain over bi-clusterings of spike counts, move by move.
+
+    y_it ~ NB(r_i, mean mu_it),  log mu_it = d_i + m_t + c_i . x_t   (m, x of the cluster of unit i)
+    [m_t x_t] = b + A [m_{t-1} x_{t-1}] + noise(Q),   A, b, Q of the state s_t
+
+Each move leaves the posterior as it is. Dynamics (A, b, Q) are integrated out while clusters come and go, and
+drawn before anything conditions on them; a unit's baseline and loadings are drawn together with its cluster.
+After Wei (2024), ICLR, for the model; the moves are those of the modules in ``kernels``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from neurotools.arrays import Array
+from neurotools.numerics import mixtures, stickyhdp
+from neurotools.numerics.stickyhdp import Chain, ChainPrior
+
+SPARE = 8  # slots for clusters that come within one sweep
+WINDOW_GOAL = (0.6, 0.85)  # share of windows of a path to be accepted; outside of it their length changes
+FIRST_WINDOW = 32
+LARGEST_LOG_RATE = 13.0  # of counts that are drawn: 400 thousand in a bin
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Everything that is not learned; ``gamma`` is 0 for a Dirichlet process."""
+
+    n_latent: int
+    poisson: bool
+    full: bool
+    n_states: int
+    chain: ChainPrior
+    log_v: Float[Array, " blocks"]
+    gamma: float
+    n_auxiliary: int = 3
+    n_splits: int = 1
+    baseline_sd: float = 1.0
+    loading_sd: float = 1.0
+    dispersion_shape: float = 1.0
+    dispersion_rate: float = 1.0
+    initial_sd: float = 1.0
+    noise_scale: float = 0.01
+    column_precision: float = 1.0
+
+    @property
+    def unit_precision(self) -> Float[np.ndarray, " parameter"]:
+        """Prior precision of a unit's baseline and loadings."""
+        return np.array([self.baseline_sd**-2.0, *[self.loading_sd**-2.0] * self.n_latent])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts, which of them are seen, and where sessions begin."""
+
+    y: Int[Array, "unit time"]
+    seen: Bool[Array, "unit time"]
+    start: Bool[Array, " time"]
+
+
+@dataclass
+class Draw:
+    """Where the chain is. Moves change it in place."""
+
+    cluster: Int[Array, " unit"]
+    theta: Float[Array, "unit parameter"]  # baseline, then loadings
+    dispersion: Float[Array, " unit"]  # infinite where counts are Poisson
+    latent: Float[Array, "cluster time parameter"]
+    state: Int[Array, " time"]
+    chain: Chain
+    coef: Float[Array, "group state q q1"] = field(default_factory=lambda: np.zeros((0, 0, 0, 0)))
+    root: Float[Array, "group state q q"] = field(default_factory=lambda: np.zeros((0, 0, 0, 0)))
+    window: int = FIRST_WINDOW
+
+    @property
+    def n_clusters(self) -> int:
+        """Clusters that hold units: all of them."""
+        return self.latent.shape[0]
+
+
+Stats = dict[str, float]
+Move = Callable[[np.random.Generator, Draw, Counts, Prior], Stats]
+
+
+# ---- clusters ------------------------------------------------------------------------------------------------
+def draw_assignments(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Cluster, baseline and loadings of each unit, new clusters among the candidates where dynamics are block.
+
+    Full dynamics tie the law of a path to all others, so there clusters come and go by splits alone.
+    """
+    from neurotools.numerics.kernels.numba_biunits import assign
+
+    n_auxiliary = 0 if prior.full else prior.n_auxiliary
+    n, order = draw.cluster.size, rng.permutation(draw.cluster.size)
+    n_cluster, first, accepted = draw.n_clusters, 0, 0
+    while first < n:
+        latent, size = with_spare(draw.latent[:n_cluster], draw.cluster, SPARE + n_auxiliary)
+        n_cluster, first, more = assign(
+            rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size, n_cluster,
+            order, first, prior.log_v, prior.gamma, n_auxiliary, draw.state, data.start, prior.n_states,
+            prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise_scale,
+        )  # fmt: skip
+        accepted += more
+        draw.latent = latent[:n_cluster].copy()
+    return {"assign_accept": accepted / n}
+
+
+def with_spare(latent: Array, cluster: Array, spare: int) -> tuple[np.ndarray, np.ndarray]:
+    """Paths and sizes of clusters with empty slots behind them."""
+    room = np.zeros((latent.shape[0] + spare, *latent.shape[1:]))
+    room[: latent.shape[0]] = latent
+    return room, np.bincount(cluster, minlength=room.shape[0])
+
+
+def split_and_merge(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Propose to split a cluster, or to merge two, for random pairs of units."""
+    from neurotools.numerics.kernels.numba_bisplits import split_or_merge
+
+    stats = dict.fromkeys(("split_tried", "split_accept", "merge_tried", "merge_accept"), 0.0)
+    for _ in range(prior.n_splits if draw.cluster.size > 1 else 0):
+        i, l = rng.choice(draw.cluster.size, 2, replace=False)
+        kind = "split" if draw.cluster[i] == draw.cluster[l] else "merge"
+        latent, size = with_spare(draw.latent, draw.cluster, 1)
+        n_cluster, accepted = split_or_merge(
+            rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size,
+            draw.n_clusters, i, l, prior.log_v, prior.gamma, draw.state, data.start, prior.n_states,
+            prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise_scale, prior.full,
+        )  # fmt: skip
+        draw.latent = latent[:n_cluster].copy()
+        stats[f"{kind}_tried"] += 1
+        stats[f"{kind}_accept"] += accepted
+    return stats
+
+
+# ---- states and dynamics ---------------------------------------------------------------------------------------
+def paths(draw: Draw, full: bool) -> Float[np.ndarray, "group time q"]:
+    """Paths of groups of clusters that share dynamics: a group for each, or one for all."""
+    if not full:
+        return draw.latent
+    joined = np.moveaxis(draw.latent, 0, 1).reshape(draw.latent.shape[1], -1)
+    return np.ascontiguousarray(joined)[None]
+
+
+def draw_dynamics(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Dynamics of every state given paths; of states without bins from the prior."""
+    from neurotools.numerics.kernels.numba_statespace import draw_all_dynamics
+
+    hyper = (prior.n_states, prior.column_precision, prior.noise_scale)
+    drawn = [
+        draw_all_dynamics(rng, path, draw.state, data.start, *hyper) for path in paths(draw, prior.full)
+    ]
+    draw.coef, draw.root = (np.stack(part) for part in zip(*drawn, strict=True))
+    return {}
+
+
+def draw_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """The whole chain of states given paths and dynamics."""
+    from neurotools.numerics.kernels import numba_bilatents as kernels
+
+    log_likelihood = np.zeros((draw.state.size, prior.n_states))
+    for path, coef, root in zip(paths(draw, prior.full), draw.coef, draw.root, strict=True):
+        kernels.add_state_log_likelihood(path, coef, root, data.start, log_likelihood)
+    kernels.draw_states(rng, log_likelihood, draw.chain.transition, data.start, draw.state)
+    return {}
+
+
+def draw_chain(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Transitions and concentrations given the states."""
+    moves = stickyhdp.count_transitions(draw.state, data.start, prior.n_states)
+    draw.chain = stickyhdp.update(rng, draw.chain, moves, prior.chain)
+    return {}
+
+
+# ---- paths -------------------------------------------------------------------------------------------------------
+def draw_paths(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Paths of all clusters: exactly given Polya-Gamma variates, or window by window where counts are Poisson."""
+    from neurotools.numerics.kernels import numba_bilatents as kernels
+
+    stacked, m = paths(draw, prior.full), draw.theta.shape[1]
+    column = draw.cluster * m if prior.full else np.zeros_like(draw.cluster)
+    accepted = tried = 0
+    for group, path in enumerate(stacked):
+        units = np.arange(column.size) if prior.full else np.flatnonzero(draw.cluster == group)
+        given = (
+            path, draw.coef[group], draw.root[group], draw.state, data.start, prior.initial_sd**-2.0,
+            data.y, data.seen, draw.dispersion, units, column, draw.theta,
+        )  # fmt: skip
+        if prior.poisson:
+            passed, n = kernels.draw_path_windows(rng, *given, draw.window)
+            accepted, tried = accepted + passed, tried + n
+        else:
+            kernels.draw_path_augmented(rng, *given)
+    if prior.full:
+        draw.latent = np.ascontiguousarray(np.moveaxis(stacked[0].reshape(-1, draw.n_clusters, m), 1, 0))
+    return {"latent_accept": accepted / tried if tried else 1.0}
+
+
+# ---- units -------------------------------------------------------------------------------------------------------
+def draw_units(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Baseline and loadings of every unit, its cluster held."""
+    from neurotools.numerics.kernels.numba_biunits import draw_unit_parameters
+
+    draw_unit_parameters(
+        rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, draw.latent, prior.unit_precision
+    )
+    return {}
+
+
+def draw_dispersion(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Dispersion of every unit given its means, from the exact likelihood."""
+    from neurotools.numerics.kernels import numba_biunits as kernels
+
+    if not prior.poisson:
+        kernels.draw_dispersion(
+            rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, draw.latent,
+            prior.dispersion_shape, prior.dispersion_rate,
+        )  # fmt: skip
+    return {}
+
+
+MOVES: tuple[Move, ...] = (
+    draw_assignments,
+    split_and_merge,
+    draw_dynamics,
+    draw_states,
+    draw_chain,
+    draw_paths,
+    draw_units,
+    draw_dispersion,
+)
+
+
+def sweep(
+    rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior, moves: tuple[Move, ...] = MOVES
+) -> Stats:
+    """All moves once, in their order; what they say of themselves."""
+    stats: Stats = {}
+    for move in moves:
+        stats |= move(rng, draw, data, prior)
+    return stats
+
+
+def tuned_window(window: int, accepted: float, n_time: int) -> int:
+    """Length of windows of a path after a sweep of tuning."""
+    low, high = WINDOW_GOAL
+    if accepted < low:
+        return max(2, int(window * 0.8))
+    return min(n_time, math.ceil(window * 1.25)) if accepted > high else window
+
+
+# ---- the law itself ------------------------------------------------------------------------------------------------
+def log_rates(draw: Draw) -> Float[np.ndarray, "unit time"]:
+    """Log of the expected count of every unit and bin."""
+    path = draw.latent[draw.cluster]
+    return draw.theta[:, :1] + path[..., 0] + np.einsum("ntk,nk->nt", path[..., 1:], draw.theta[:, 1:])
+
+
+def draw_counts(rng: np.random.Generator, draw: Draw) -> Int[np.ndarray, "unit time"]:
+    """Counts of every unit and bin given all else."""
+    rate = np.exp(np.minimum(log_rates(draw), LARGEST_LOG_RATE))
+    finite = np.isfinite(draw.dispersion)[:, None]
+    r = np.where(finite, draw.dispersion[:, None], 1.0)
+    return rng.poisson(np.where(finite, rng.standard_gamma(np.broadcast_to(r, rate.shape)) / r * rate, rate))
+
+
+def draw_prior(rng: np.random.Generator, n_units: int, start: Bool[Array, " time"], prior: Prior) -> Draw:
+    """Everything but the counts, drawn from its prior."""
+    from neurotools.numerics.kernels.numba_statespace import draw_all_dynamics, simulate_path
+
+    chain = stickyhdp.draw_prior(rng, prior.n_states, prior.chain)
+    state = np.zeros(start.size, dtype="int64")
+    for t in range(start.size):
+        weights = np.full(prior.n_states, 1 / prior.n_states) if start[t] else chain.transition[state[t - 1]]
+        state[t] = rng.choice(prior.n_states, p=weights / weights.sum())
+    cluster = mixtures.draw_partition(rng, n_units, prior.log_v, prior.gamma)
+    m, n_clusters = prior.n_latent + 1, int(cluster.max()) + 1
+    groups, q = (1, n_clusters * m) if prior.full else (n_clusters, m)
+    hyper = (prior.n_states, prior.column_precision, prior.noise_scale)
+    laws = [
+        draw_all_dynamics(rng, np.zeros((1, q)), state[:1], start[:1], *hyper) for _ in range(groups)
+    ]
+    drawn = np.stack([simulate_path(rng, *law, state, start, prior.initial_sd) for law in laws])
+    if prior.full:
+        drawn = np.ascontiguousarray(np.moveaxis(drawn[0].reshape(-1, n_clusters, m), 1, 0))
+    dispersion = rng.gamma(prior.dispersion_shape, size=n_units) / prior.dispersion_rate
+    return Draw(
+        cluster=cluster,
+        theta=rng.standard_normal((n_units, m)) / np.sqrt(prior.unit_precision),
+        dispersion=np.full(n_units, np.inf) if prior.poisson else np.maximum(dispersion, 1e-12),
+        latent=drawn, state=state, chain=chain,
+        coef=np.stack([law[0] for law in laws]), root=np.stack([law[1] for law in laws]),
+    )  # fmt: skip
