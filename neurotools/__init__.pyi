@@ -14,6 +14,7 @@ from .loaders.mne_bridge import to_mne as to_mne
 from .models import encoders as encoders
 from .models.block_model import BlockModel as BlockModel
 from .models.ntf import NTF as NTF
+from .models.tensor_model import TensorModel as TensorModel
 from .numerics.switching_prior import GaussianPrior as GaussianPrior
 from .numerics.switching_prior import RidgePrior as RidgePrior
 from .numerics.switching_types import OneHotPrior as OneHotPrior
@@ -31,7 +32,11 @@ from .evaluate.partition import state_table as state_table
 from .evaluate.partition import state_similarity as state_similarity
 from .evaluate.predictive import posterior_check as posterior_check
 from .evaluate.sensitivity import sensitivity as sensitivity
+from .evaluate.bootstrap import bootstrap_motifs as bootstrap_motifs
+from .evaluate.core import core_consistency as core_consistency
 from .evaluate.nulls import association_test as association_test
+from .evaluate.surrogates import circular_shift as circular_shift
+from .evaluate.surrogates import phase_randomise as phase_randomise
 from .evaluate.nulls import sequence_test as sequence_test
 from .provenance import content_hash as content_hash
 from .provenance import save as save
@@ -44,12 +49,15 @@ from .signals.sound import loud_syllables as loud_syllables
 from .schema import validate as validate
 from .signals.affinity import dense_affinity as dense_affinity
 from .signals.affinity import differential_affinity as differential_affinity
+from .signals.streaming import stream_affinity as stream_affinity
 from .loaders.confounds import with_confounds as with_confounds
 from .signals.calcium import dff as dff
 from .signals.cleaning import clean as clean
 from .signals.connectivity import connectivity as connectivity
 from .signals.connectivity import dynamic_connectivity as dynamic_connectivity
+from .signals.connectivity import stack_connectivity as stack_connectivity
 from .signals.connectivity import tangent_space as tangent_space
+from .signals.connectivity import window_summary as window_summary
 from .signals.confounds import ConfoundStrategy as ConfoundStrategy
 from .signals.confounds import confounds as confounds
 from .signals.filtering import filter as filter

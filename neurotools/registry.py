@@ -24,6 +24,7 @@ from neurotools.provenance import open_saved
 
 MODELS = {
     "ntf": "neurotools.models.ntf:NTF",
+    "tensor_model": "neurotools.models.tensor_model:TensorModel",
     "block_model": "neurotools.models.block_model:BlockModel",
     "switching_glm": "neurotools.models.switching_glm:SwitchingGLM",
 }
@@ -89,6 +90,7 @@ PIPELINES = {
     "dynamic-connectome": "neurotools.pipelines.dynamic_connectome",
     "choice-states": "neurotools.pipelines.choice_states",
     "brain-states": "neurotools.pipelines.brain_states",
+    "fmri-connectivity": "neurotools.pipelines.fmri_connectivity",
 }
 
 

@@ -1,10 +1,13 @@
 """Fits and figures to one self-contained HTML page, with methods, citations and provenance.
 
-``build_report`` makes a page from sections; ``connectome_report`` makes the page of a dynamic connectome;
-``methods_text`` writes what was done, from the settings with which it was done.
+``build_report`` makes a page from sections; ``connectome_report``, ``states_report``, ``bicluster_report`` and
+``connectivity_report`` make the pages of the analyses of those names; ``methods_text`` writes what was done, from
+the settings with which it was done.
 """
 
+from neurotools.report.bicluster import bicluster_report
 from neurotools.report.connectome import connectome_report
+from neurotools.report.connectivity import connectivity_report
 from neurotools.report.methods import methods_text
 from neurotools.report.page import (
     Cards,
@@ -18,6 +21,7 @@ from neurotools.report.page import (
     Text,
     build_report,
 )
+from neurotools.report.states import states_report
 
 __all__ = [
     "Cards",
@@ -29,7 +33,10 @@ __all__ = [
     "Section",
     "Table",
     "Text",
+    "bicluster_report",
     "build_report",
+    "connectivity_report",
     "connectome_report",
     "methods_text",
+    "states_report",
 ]

@@ -203,15 +203,21 @@ NAMES = {
 
 
 def provenance_facts(facts: Mapping[str, Any], results: Results) -> dict[str, str]:
-    """The facts of provenance that people look for; the rest stands in the JSON below them."""
+    """The facts of provenance that people look for; what was not recorded is read from the fit."""
+    shown = recorded_facts(facts)
+    shown.setdefault("Seeds", f"fit {results.fit.attrs.get('seed', '?')}")
+    shown.setdefault("Versions", f"neurotools {results.fit.attrs.get('neurotools_version', '?')}")
+    return shown
+
+
+def recorded_facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The recorded facts that people look for; the rest stands in the JSON below them."""
     shown = {
         name: _plain(facts[key]) for key, name in NAMES.items() if facts.get(key) not in (None, "", [], {})
     }
     for name, entry in dict(facts.get("inputs") or {}).items():
         if isinstance(entry, Mapping) and "sha256" in entry:
             shown[f"SHA-256 of {name}"] = str(entry["sha256"])
-    shown.setdefault("Seeds", f"fit {results.fit.attrs.get('seed', '?')}")
-    shown.setdefault("Versions", f"neurotools {results.fit.attrs.get('neurotools_version', '?')}")
     return shown
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,11 @@ from neurotools.schema import Schema, space_dim
 from neurotools.signals.steps import along, asked, rate_of, recorded, sessions
 
 SERIES = Schema("series to compare", dims=("subject?", "time", "unit|channel|region"))
+WINDOWS = Schema(
+    "connectivity in windows",
+    dims=("subject?", "window", "region|unit|channel", "region_to|unit_to|channel_to"),
+)
+PART_BYTES = 1 << 23  # of the windows that are in memory at once
 MATRICES = Schema(
     "covariances", dims=("subject|recording", "region|unit|channel", "region_to|unit_to|channel_to")
 )
@@ -194,6 +199,73 @@ def tangent_space(matrices: xr.DataArray, reference: xr.DataArray | None = None)
     displaced.attrs = {**attrs, "kind": "tangent"}
     middle = xr.DataArray(mean, dims=dims, coords=labels, attrs=dict(array.attrs))
     return xr.Dataset({"displacement": displaced, "reference": middle}, attrs={"converged": int(converged)})
+
+
+def window_summary(windows: xr.DataArray) -> xr.Dataset:
+    """How connectivity varies over windows, read a few windows at a time.
+
+    Parameters
+    ----------
+    windows : xarray.DataArray
+        (subject?, window, region, region_to), from ``nt.dynamic_connectivity``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``mean`` and ``sd`` (subject?, region, region_to): over windows, the latter with divisor n.
+        ``strength`` (subject?, window): mean absolute value over pairs of different regions.
+        ``distance`` (subject?, window): root mean square difference from the window before over such pairs
+        (Hutchison et al. 2013, NeuroImage 80, 360-378, review what such changes may mean); NaN in the first.
+    """
+    windows = WINDOWS.require(windows)
+    rest = tuple(str(dim) for dim in windows.dims if dim != "window")
+    lead, pair = rest[:-2], rest[-2:]
+    n = windows.sizes["window"]
+    apart = ~np.eye(windows.sizes[pair[0]], dtype=bool)
+    step = max(1, PART_BYTES // max(1, windows[{"window": 0}].nbytes))
+    total, square, strength, distance = 0.0, 0.0, [], []
+    before = None
+    for start in range(0, n, step):
+        part = windows.isel(window=slice(start, start + step)).transpose("window", *rest).to_numpy()
+        total, square = total + part.sum(axis=0), square + (part**2).sum(axis=0)
+        flat = part[..., apart]
+        strength.append(np.abs(flat).mean(axis=-1))
+        first = np.full_like(flat[:1], np.nan) if before is None else before
+        distance.append(np.sqrt((np.diff(flat, axis=0, prepend=first) ** 2).mean(axis=-1)))
+        before = flat[-1:]
+    mean = total / n
+    attrs = {"units": windows.attrs.get("units", "1")}
+    over = ("window", *lead)
+    values = {
+        "mean": (rest, mean, attrs),
+        "sd": (rest, np.sqrt(np.maximum(square / n - mean**2, 0)), attrs),
+        "strength": (over, np.concatenate(strength), attrs),
+        "distance": (over, np.concatenate(distance), attrs),
+    }
+    result = xr.Dataset(values, coords=dict(windows.coords), attrs=dict(windows.attrs))
+    return result.transpose(*lead, ...)
+
+
+def stack_connectivity(matrices: Mapping[str, xr.DataArray]) -> xr.DataArray:
+    """Connectivity of several recordings over the same regions, along ``recording``.
+
+    Raises
+    ------
+    SchemaError
+        Regions differ; nothing is reordered or left out.
+    """
+    (first, *_), names = matrices.values(), list(matrices)
+    dim = str(first.dims[-2])
+    for name, matrix in matrices.items():
+        if matrix.dims != first.dims or not matrix.indexes[dim].equals(first.indexes[dim]):
+            raise SchemaError(
+                "recordings have different regions", code="NT-DATA-005", where=name,
+                found=f"{dict(matrix.sizes)}", expected=f"those of {names[0]}: {dict(first.sizes)}",
+                fix="one atlas for all, or a run for each atlas",
+            )  # fmt: skip
+    return xr.concat(
+        list(matrices.values()), xr.Variable("recording", names), coords="minimal", compat="override"
+    )
 
 
 # ---- computed when asked for ----------------------------------------------------------------------------
