@@ -8,13 +8,16 @@ model takes of it.
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from neurotools.schema import continuous
+from neurotools.schema import continuous, time_axis
 
 # Checks of scikit-learn that do not hold, each with its reason; a test reads this table and holds the
 # adapter to every other check.
@@ -97,3 +100,87 @@ class LabelledTransformer(TransformerMixin, BaseEstimator):
         if self.rows != "time":
             data = data.rename(time=self.rows)
         return data if self.prepare is None else self.prepare(data)
+
+
+# ---- encoders: a row is a window ---------------------------------------------------------------------------
+# Checks that do not hold for encoders, each with its reason, read by the same test.
+ENCODER_EXEMPT: dict[str, str] = {}
+
+
+class EncoderTransformer(TransformerMixin, BaseEstimator):
+    """An encoder of ``nt.encoders`` behind scikit-learn's face: rows are windows in, features out.
+
+    Weights are kept in memory, so that a fitted step can be copied and sent to other processes; ``out`` keeps
+    a checkpoint folder, too.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        From ``nt.encoders.create``.
+    n_channels : int
+        Channels of a window; a row holds all samples of the first, then of the second, and so on.
+    sfreq : float
+        Samples per second, in Hz.
+    layer, pool
+        See ``Encoder.transform``.
+    out : path, optional
+        A new folder for the checkpoint.
+    """
+
+    def __init__(  # noqa: PLR0917  (scikit-learn wants every parameter by position, too)
+        self,
+        encoder: Any,
+        n_channels: Any = 1,
+        sfreq: Any = 1.0,
+        layer: Any = -1,
+        pool: Any = "mean",
+        out: Any = None,
+    ) -> None:
+        self.encoder = encoder
+        self.n_channels = n_channels
+        self.sfreq = sfreq
+        self.layer = layer
+        self.pool = pool
+        self.out = out
+
+    def fit(self, X: Any, y: Any = None) -> EncoderTransformer:
+        """Train the encoder on windows (row, sample); ``y`` is not used."""
+        windows = self._windows(X, reset=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(self.out) if self.out is not None else Path(scratch) / "encoder"
+            fit = self.encoder.fit(windows, out=out)
+            self.files_ = {file.name: file.read_bytes() for file in out.iterdir()}
+        self.fit_ = fit.drop_vars([name for name in fit.data_vars if "window" in fit[name].dims])
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Features of windows, (row, feature), in the type of the input."""
+        check_is_fitted(self)
+        windows = self._windows(X, reset=False)
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, content in self.files_.items():
+                (Path(scratch) / name).write_bytes(content)
+            fit = self.fit_.assign_attrs(folder=scratch)
+            return (
+                self.encoder.transform(fit, windows, self.layer, self.pool).to_numpy().astype(windows.dtype)
+            )
+
+    def _windows(self, X: Any, reset: bool) -> xr.DataArray:
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=("float64", "float32"),
+            ensure_min_samples=2 if reset else 1,
+            ensure_min_features=2 if reset else 1,
+        )
+        if X.shape[1] % self.n_channels:
+            raise ValueError(
+                f"a row of {X.shape[1]} values is no whole number of samples of {self.n_channels} channels"
+            )
+        values = X.reshape(len(X), self.n_channels, -1)
+        return xr.DataArray(
+            values, dims=("window", "channel", "time"),
+            coords={"time": time_axis(values.shape[2], float(self.sfreq))},
+            attrs={"sfreq": float(self.sfreq), "units": "1"},
+        )  # fmt: skip

@@ -1,5 +1,7 @@
 """Models behind scikit-learn's face: its own checks, a pipeline, a grid search."""
 
+import copy
+import shutil
 from functools import partial
 from unittest import SkipTest
 
@@ -7,13 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import neurotools as nt
-from neurotools.adapters.sklearn import EXEMPT, LabelledTransformer
+from neurotools.adapters.sklearn import ENCODER_EXEMPT, EXEMPT, EncoderTransformer, LabelledTransformer
 from neurotools.schema import continuous
 
 PREPARE = partial(nt.differential_affinity, kernel="geomean")
@@ -33,7 +36,7 @@ def test_scikit_learn_checks(estimator, check):
 def test_every_exemption_is_a_check_that_exists_and_has_a_reason():
     from sklearn.utils import estimator_checks
 
-    for name, reason in EXEMPT.items():
+    for name, reason in [*EXEMPT.items(), *ENCODER_EXEMPT.items()]:
         assert hasattr(estimator_checks, name)
         assert len(reason) > 20
 
@@ -59,3 +62,38 @@ def test_settings_of_the_model_are_searched_and_the_model_stays_frozen(rng):
     assert SMALL.model.rank == 2
     with pytest.raises(TypeError):
         clone(SMALL).set_params(model__no_such_setting=1)
+
+
+# ---- encoders ---------------------------------------------------------------------------------------------
+def small_encoder():
+    """Nothing is held out: scikit-learn's own splits do that."""
+    model = nt.encoders.create(
+        "elm-nano", n_memory=4, n_branches=2, synapses_per_branch=3, steps=2, batch=4, held_out=0.0
+    )
+    return EncoderTransformer(model)
+
+
+@parametrize_with_checks([small_encoder()], expected_failed_checks=lambda estimator: ENCODER_EXEMPT)
+def test_scikit_learn_checks_of_encoders(estimator, check):
+    try:
+        check(estimator)
+    except SkipTest as skipped:
+        if "SCIPY_ARRAY_API" not in str(skipped):
+            raise
+
+
+def test_an_encoder_is_a_step_of_a_pipeline(rng, tmp_path):
+    y = rng.integers(0, 2, 60)
+    time = np.arange(40) / 40
+    swing = np.sin(2 * np.pi * (3 + 6 * y[:, None, None]) * time + rng.uniform(0, 6, (60, 1, 1)))
+    x = (swing + 0.3 * rng.normal(size=(60, 2, 40))).reshape(60, 80)
+    step = clone(small_encoder()).set_params(n_channels=2, sfreq=40.0, pool="flat", out=tmp_path / "kept")
+    pipe = make_pipeline(step, MinMaxScaler(), LogisticRegression(max_iter=500)).fit(x[:40], y[:40])
+    assert pipe.score(x[40:], y[40:]) > 0.75
+    found = pipe[0].transform(x)
+    assert found.shape == (60, 40 * 4)
+    assert nt.encoders.open(tmp_path / "kept").attrs["weights"] == "model.safetensors"
+    shutil.rmtree(tmp_path / "kept")  # weights travel with the step, not with the folder
+    np.testing.assert_array_equal(copy.deepcopy(pipe[0]).transform(x), found)
+    with pytest.raises(ValueError, match="no whole number of samples of 3 channels"):
+        step.set_params(n_channels=3, out=None).fit(x)

@@ -39,6 +39,9 @@ def asked(windows: Any) -> xr.DataArray:
         array = array.drop_indexes(first)
     order = WINDOWS.require(array.isel({first: slice(0, 1)}) if first else array).dims
     array = array.transpose(*order)
+    if first == "trial":
+        array = placed(array)
+    order = tuple(map(str, array.dims))
     names = dict(zip(order, ("window", "channel", "time"), strict=True))
     array = array.rename({old: new for old, new in names.items() if old != new})
     if "sfreq" not in array.attrs:
@@ -49,6 +52,17 @@ def asked(windows: Any) -> xr.DataArray:
     if "channel" not in array.coords:
         array = array.assign_coords(channel=np.arange(array.sizes["channel"]))
     return array
+
+
+def placed(trials: xr.DataArray) -> xr.DataArray:
+    """Trials with the time at which each begins as ``window``, so that overlaps are seen."""
+    length = trials.sizes["time"] / float(trials.attrs.get("sfreq", 1.0))
+    label = trials["trial"].to_numpy() if "trial" in trials.coords else np.arange(trials.sizes["trial"])
+    start = np.arange(trials.sizes["trial"]) * length
+    if "onset" in trials.coords:
+        start = trials["onset"].to_numpy() + float(trials.attrs.get("t0", 0.0))
+    plain = trials.drop_vars("trial", errors="ignore").rename(trial="window")
+    return plain.assign_coords(window=("window", start), trial=("window", label)).drop_indexes("window")
 
 
 @dataclass(frozen=True)
@@ -94,12 +108,15 @@ def parts(n: int, n_bytes: int) -> Iterator[np.ndarray]:
 
 
 def read(array: xr.DataArray, which: np.ndarray, pick: np.ndarray | None = None) -> np.ndarray:
-    """Values of some windows, (window, channel, time), channels in the order of ``pick``."""
+    """Values of some windows, (window, channel, time), channels as ``channels.route`` says."""
     stored = array.variable
     ordered = np.unique(which)  # a file is read forwards
     values = np.asarray(stored.isel(window=ordered).to_numpy())
     values = values[np.searchsorted(ordered, which)]
-    return np.ascontiguousarray(values if pick is None else values[:, pick])
+    if pick is None:
+        return np.ascontiguousarray(values)
+    # numbers of channels, or weights of all of them
+    return np.ascontiguousarray(values[:, pick] if pick.ndim == 1 else pick @ values.astype("float64"))
 
 
 def check_finite(values: np.ndarray, which: np.ndarray, array: xr.DataArray) -> None:
@@ -159,7 +176,12 @@ def by_window(moments: Moments, recording: np.ndarray, stored: tuple[np.ndarray,
     return Scale(moments.mean, np.sqrt(moments.variance))
 
 
-SCALES = {"fit": by_fit, "recording": by_recording, "window": by_window}
+def as_given(moments: Moments, recording: np.ndarray, stored: tuple[np.ndarray, np.ndarray] | None) -> Scale:
+    """As they are: spikes and other inputs whose size has a meaning."""
+    return Scale(np.zeros_like(moments.mean), np.ones_like(moments.mean))
+
+
+SCALES = {"none": as_given, "fit": by_fit, "recording": by_recording, "window": by_window}
 
 
 def scale_of(

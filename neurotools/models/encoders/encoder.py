@@ -41,9 +41,9 @@ class Encoder:
     on_mismatch : {"error", "subset", "interpolate", "learn"}
         What to do with windows of other channels: refuse them; leave out what is too much; estimate missing
         ones from the positions of the rest (spherical splines); let fine-tuning learn a mixing.
-    scale : {"fit", "recording", "window"}
+    scale : {"fit", "recording", "window", "none"}
         Each channel is standardised by the windows that were trained on, by its own recording (all windows
-        that are given of it), or by itself in each window.
+        that are given of it), by itself in each window, or not at all.
     clip : float
         Standardised values beyond this many deviations are set to it; 0 clips nothing.
     sequence : int

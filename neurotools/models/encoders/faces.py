@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import importlib.util
 from collections.abc import Mapping
@@ -59,8 +60,8 @@ def made(architecture: str, settings: Mapping[str, Any], seed: int = 0) -> Any:
     from neurotools.models.encoders.recipe import recipe_of
     from neurotools.models.encoders.training import Training
 
-    head = dict(settings.get("head", {}))
-    rest = {name: value for name, value in settings.items() if name != "head"}
+    head = hashable(settings.get("head", {}))
+    rest = hashable({name: value for name, value in settings.items() if name != "head"})
     kinds = {"encoder": Encoder, "network": recipe_of(architecture).settings, "training": Training}
     mine: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     for name, value in rest.items():
@@ -80,6 +81,11 @@ def made(architecture: str, settings: Mapping[str, Any], seed: int = 0) -> Any:
         architecture=architecture, network=kinds["network"](**mine["network"]),
         training=Training(**mine["training"]), head=Head(**head), seed=seed, **mine["encoder"],
     )  # fmt: skip
+
+
+def hashable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with tuples where a file has lists."""
+    return {k: tuple(v) if isinstance(v, builtins.list) else v for k, v in settings.items()}
 
 
 def fields_of(cls: Any) -> tuple[str, ...]:

@@ -58,8 +58,9 @@ PRESETS = {
     ),
     "duin-base": Preset(
         "duin", "seeg", "Du-IN in the published size: tokens of 100 ms at 1 kHz, 2048 codes",
-        {"sfreq": 1000.0, "steps": 40_000, "batch": 64, "rate": 3e-4, "final_rate": 5e-5, "warmup": 0.1,
-         "weight_decay": 0.05, "betas": (0.9, 0.999), "check_every": 500, "keep_every": 500,
+        {"sfreq": 1000.0, "scale": "recording", "steps": 40_000, "batch": 64, "rate": 3e-4,
+         "final_rate": 5e-5, "warmup": 0.1, "weight_decay": 0.05, "betas": (0.9, 0.999),
+         "check_every": 500, "keep_every": 500,
          "head": {"hidden": (128,)}},
         "learned_units",
     ),
@@ -70,6 +71,6 @@ PRESETS = {
     ),
     "elm-neuron": Preset(
         "elm", "synapses", "The ELM neuron in the published size, for its converted weights",
-        {"n_memory": 100},
+        {"n_memory": 100, "scale": "none"},
     ),
 }  # fmt: skip

@@ -87,11 +87,22 @@ def joined(place: torch.device) -> Iterator[Crew]:
     yield Crew(dist.get_rank(), dist.get_world_size())
 
 
-def sum_over(x: Tensor) -> Tensor:
-    """Sum over processes, through which gradients pass."""
-    from torch.distributed.nn.functional import all_reduce
+class SumOver(torch.autograd.Function):
+    """Sum over processes; the gradient of a sum is the sum of the gradients."""
 
-    return all_reduce(x)
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Sum of what all processes hold."""
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        """The same of the gradients."""
+        total = slopes[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
@@ -106,10 +117,10 @@ class SharedBatchNorm(nn.BatchNorm1d):
             return super().forward(x)
         axes = [axis for axis in range(x.ndim) if axis != 1]
         n = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = sum_over(x.sum(axes)) / n
+        mean = SumOver.apply(x.sum(axes)) / n
         shape = [1, -1, *[1] * (x.ndim - 2)]
         centred = x - mean.view(shape)
-        variance = sum_over(centred.square().sum(axes)) / n
+        variance = SumOver.apply(centred.square().sum(axes)) / n
         self.follow(mean.detach(), variance.detach() * n / (n - 1))
         scaled = centred * torch.rsqrt(variance + self.eps).view(shape)
         return scaled * self.weight.view(shape) + self.bias.view(shape)

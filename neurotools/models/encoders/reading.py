@@ -24,8 +24,7 @@ from neurotools.models.encoders.training import place_of
 def laid_out(encoder: Any, fit: xr.Dataset, windows: Any) -> tuple[Opened, Data, Scale]:
     """The network, the windows as it takes them, and their scale."""
     held = folder.opened(fit)
-    mixes = held.target is not None and held.target["sizes"]["mixed_from"] > 0
-    found = data.for_network(encoder, windows, held.preparation, mixes=mixes)
+    found = data.for_network(encoder, windows, held.preparation)
     return held, found, scale_for(held.preparation, found)
 
 
