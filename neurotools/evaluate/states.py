@@ -23,6 +23,8 @@ def select_states(
     design: xr.DataArray,
     n_states: Sequence[int] = range(1, 8),
     cv: str = "session",
+    *,
+    transition_design: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Score of data that a switching model has not seen, for several numbers of states.
 
@@ -30,8 +32,8 @@ def select_states(
     ----------
     model : nt.SwitchingGLM
         Its ``n_states`` is replaced; everything else is kept.
-    counts, design : xarray.DataArray
-        As for ``model.fit``; the design is made once, from all data.
+    counts, design, transition_design : xarray.DataArray
+        As for ``model.fit``; a design is made once, from all data.
     n_states : sequence of int
     cv : {"session", "time"}
         What is held out: whole sessions, in five folds (or as many as there are sessions), dealt in turn to
@@ -58,14 +60,17 @@ def select_states(
     fold, session = lookup("cross-validation", cv, CV)(counts, dim)
     n_fold = int(fold.max()) + 1
     values = np.empty((len(candidates), n_fold))
-    pair = [part.assign_coords(session=(dim, session)) for part in (counts, design)]
+    given = {"counts": counts, "design": design}
+    given |= {} if transition_design is None else {"transition_design": transition_design}
+    parts = {name: part.assign_coords(session=(dim, session)) for name, part in given.items()}
     for column in range(n_fold):
         train, test = (
-            [part.isel({dim: where}) for part in pair] for where in (fold != column, fold == column)
+            {name: part.isel({dim: where}) for name, part in parts.items()}
+            for where in (fold != column, fold == column)
         )
         for row, k in enumerate(candidates):
-            candidate = dataclasses.replace(model, n_states=k)
-            values[row, column] = candidate.score(candidate.fit(*train), *test)
+            candidate = dataclasses.replace(model, n_states=k, uncertainty="none")
+            values[row, column] = candidate.score(candidate.fit(**train), **test)
     scan = xr.Dataset(
         {
             "heldout_score": (("n_states", "fold"), values, {"units": "bit"}),
@@ -74,7 +79,10 @@ def select_states(
         },
         coords={"n_states": candidates, "fold": np.arange(n_fold)},
     )
-    return scan.assign_attrs(cv=cv, seed=int(model.seed), selected_n_states=smallest(values, candidates))
+    per = "spike" if counts.ndim == 2 and model.family != "gaussian" else dim.replace("time", "sample")
+    return scan.assign_attrs(
+        cv=cv, per=per, seed=int(model.seed), selected_n_states=smallest(values, candidates)
+    )
 
 
 def smallest(values: np.ndarray, candidates: Sequence[int]) -> int:

@@ -21,6 +21,7 @@ from neurotools.arrays import to_device, to_numpy
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import hmm, switching
 from neurotools.numerics.switching_chain import drive_start, log_chain
+from neurotools.numerics.switching_errors import UNCERTAINTY, Errors
 from neurotools.numerics.switching_fit import Found, Given, Search, best_of
 from neurotools.numerics.switching_prior import GaussianPrior, RidgePrior
 from neurotools.numerics.switching_scores import (
@@ -53,6 +54,7 @@ FITTING_LINKS = {
     "gaussian": ("identity", "softplus", "log", "sigmoid"),
 }
 SCORES = {"causal": causal, "cosmoothing": cosmoothing}
+NORMAL = (GaussianPrior, RidgePrior)  # priors under which a log posterior has a curvature
 DTYPES = ("float64", "float32")
 
 
@@ -85,6 +87,11 @@ class SwitchingGLM:
     max_iter, tol : int, float
         A start stops when an iteration raises the objective by less than ``tol`` relative, or after
         ``max_iter``; ``tol=0`` goes on while it rises at all.
+    uncertainty : {"auto", "full", "unit", "none"}
+        How standard errors are found under a normal prior, from the observed information: of all parameters
+        together (``"full"``, exact), or of each unit's weights as if those of other units were known
+        (``"unit"``, for large populations; too small by what that leaves out); ``"auto"`` takes the first up
+        to 400 parameters.
     seed : int
         Start k is drawn from (seed, k).
     device : str
@@ -102,6 +109,7 @@ class SwitchingGLM:
     transition_strength: float = 1.0
     max_iter: int = 200
     tol: float = 1e-7
+    uncertainty: str = "auto"
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float64"
@@ -110,6 +118,7 @@ class SwitchingGLM:
         links = lookup("family", self.family, FITTING_LINKS)
         lookup(f"link of the family {self.family}", self.link, dict.fromkeys(("auto", *links)))
         lookup("dtype", self.dtype, dict.fromkeys(DTYPES))
+        lookup("uncertainty", self.uncertainty, dict.fromkeys((*UNCERTAINTY, "none")))
         for name in ("n_states", "n_restarts", "max_iter"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
@@ -159,7 +168,9 @@ class SwitchingGLM:
             place. ``dispersion`` and ``gain`` (unit_to) where family and link have them. With a
             ``transition_design``: ``transition_weight`` (state, state_to, transition_feature), the change in
             the log odds of moving to ``state_to`` rather than staying per unit of the input, and
-            ``transition`` is that at the mean input, ``transition_feature_mean``.
+            ``transition`` is that at the mean input, ``transition_feature_mean``. Under a normal prior
+            ``weight_se``, ``feature_weight_se`` and ``bias_se``, and 90 % intervals ``transition_low`` and
+            ``transition_high``; attrs ``uncertainty`` says how they were found.
 
         Raises
         ------
@@ -177,7 +188,9 @@ class SwitchingGLM:
         warn_about(data, self)
         inputs = None if transition_design is None else transition_inputs(transition_design, data)
         given = given_of(data, self, connectome, inputs)
-        fit = as_dataset(best_of(given, self.prior, search_of(self)), data, given, inputs)
+        found = best_of(given, self.prior, search_of(self))
+        errors = errors_of(found, given, self)
+        fit = as_dataset(found, data, given, inputs, errors)
         warn_after(fit, data)
         return stamp(fit, "switching_glm", self)
 
@@ -327,7 +340,23 @@ def warn_after(fit: xr.Dataset, data: Regression) -> None:
 
 
 # ---- back to names ----------------------------------------------------------------------------------------
-def as_dataset(found: Found, data: Regression, given: Given, inputs: Inputs | None) -> xr.Dataset:
+def errors_of(found: Found, given: Given, settings: SwitchingGLM) -> Errors | None:
+    """Standard errors and intervals, where the prior is normal and they are asked for."""
+    if settings.uncertainty == "none" or not isinstance(settings.prior, NORMAL):
+        return None
+    errors = UNCERTAINTY[settings.uncertainty](found.params, given.problem(found.widths))
+    if np.isnan(errors.weights).any():
+        warnings.warn(
+            "the log posterior does not curve down in all directions where the fit came to rest: standard "
+            "errors are NaN; take a larger max_iter or fewer states",
+            NeurotoolsWarning, stacklevel=3,
+        )  # fmt: skip
+    return errors
+
+
+def as_dataset(
+    found: Found, data: Regression, given: Given, inputs: Inputs | None, errors: Errors | None
+) -> xr.Dataset:
     """Everything found, on the host and named."""
     params = found.params
     arrays = FitArrays(
@@ -345,6 +374,11 @@ def as_dataset(found: Found, data: Regression, given: Given, inputs: Inputs | No
         learned=found.extra.get("learned", {}), coords=found.extra.get("coords", {}),
         gain=None if params.gain is None else to_numpy(params.gain),
         drive=params.drive, inputs=inputs if params.drive is not None else None,
+        errors={} if errors is None else {
+            "weights": errors.weights, "transition_low": errors.transition_low,
+            "transition_high": errors.transition_high,
+        },
+        uncertainty="none" if errors is None else errors.how,
     )  # fmt: skip
     return named_fit(arrays, data)
 

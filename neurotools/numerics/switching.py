@@ -187,7 +187,7 @@ def from_blocks(values: Array, shape: tuple[int, ...]) -> Float[Array, "state co
     return xp.reshape(values, shape)
 
 
-def prior_diagonal(precision: Float[Array, " column"], information: Array) -> Float[Array, " column"]:
+def prior_diagonal(precision: Float[Array, " column"], information: Array) -> Float[Array, " place"]:
     """A precision for each column of the curvature: that of its regressor, for every alternative."""
     xp = namespace(precision)
     repeats = information.shape[2] // precision.shape[0]

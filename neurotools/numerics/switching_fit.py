@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -107,6 +107,7 @@ class Found:
     extra: dict[str, Any] = field(default_factory=dict)  # what a prior learned beside weights
 
 
+@runtime_checkable
 class Prior(Protocol):
     """What a switching GLM asks of the prior on its weights."""
 

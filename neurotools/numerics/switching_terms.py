@@ -57,6 +57,7 @@ class Terms:
     mean: Float[Array, "time state unit"]
     slope: Float[Array, "time state unit"]  # of the mean by the predictor
     predictor: Float[Array, "time state unit"]
+    height: Array | float  # of the link: gains, numbers of trials
     scale: Array  # what the family needs beside the mean
     seen: Float[Array, "time one unit"] | None
 
@@ -75,13 +76,14 @@ def terms(params: Params, problem: Problem, begin: int, stop: int) -> Terms:
     predictor = xp.reshape(x @ wide, (stop - begin, n_state, n_unit))
     mean, slope = glm.bounded_mean(problem.family, link, predictor), link.slope(predictor)
     scale: Array = params.dispersion
-    if params.gain is not None:
-        mean, slope = mean * params.gain, slope * params.gain
+    height: Array | float = 1.0 if params.gain is None else params.gain
     if problem.trials is not None:
         scale = problem.trials[begin:stop, None, :]
-        mean, slope = mean * scale, slope * scale
+        height = height * scale
+    if not isinstance(height, float):
+        mean, slope = mean * height, slope * height
     seen = None if problem.seen is None else problem.seen[begin:stop, None, :]
-    return Terms(x, problem.y[begin:stop, None, :], mean, slope, predictor, scale, seen)
+    return Terms(x, problem.y[begin:stop, None, :], mean, slope, predictor, height, scale, seen)
 
 
 def chunks(n: int) -> list[tuple[int, int]]:

@@ -134,3 +134,25 @@ def test_sequences_of_a_third_package(shared):
     states, score = hmm.viterbi(*arguments, starts)
     np.testing.assert_array_equal(states, values["viterbi_states_sequences"])
     assert score == pytest.approx(float(values["viterbi_logprob_sequences"]), rel=1e-12)
+
+
+def test_choices_under_given_weights_of_a_fourth_package(shared):
+    with np.load(shared("reference/hmm/dynamax_logistic.npz")) as frozen:
+        known = dict(frozen)
+    found = hmm.smooth(
+        np.log(known["initial_probs"]), np.log(known["transition_matrix"]), known["emission_loglik"]
+    )
+    assert found.log_evidence == pytest.approx(float(known["loglik"]), rel=1e-9)
+    np.testing.assert_allclose(found.state_prob, known["smoothed_probs"], atol=1e-10)
+    np.testing.assert_allclose(found.filtered_prob, known["filtered_probs"], atol=1e-10)
+    np.testing.assert_allclose(found.pair_sum, known["trans_probs_sum"], atol=1e-9)
+
+
+def test_a_path_that_only_improbable_states_allow(rng):
+    """Transitions of probability zero lead into states whose likelihood is below the range of exp."""
+    with np.errstate(divide="ignore"):
+        initial, transition = np.log([1.0, 0.0]), np.log(np.eye(2))
+    likelihood = np.stack([np.full(30, -900.0), np.zeros(30)], axis=1)
+    found = hmm.smooth(initial, transition, likelihood)
+    assert found.log_evidence == pytest.approx(-27_000, rel=1e-12)
+    np.testing.assert_allclose(found.state_prob[:, 0], 1)

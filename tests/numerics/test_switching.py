@@ -7,7 +7,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.special import gammaln
 
-from neurotools.numerics import switching
+from neurotools.numerics import glm, hmm, switching, switching_chain
+from neurotools.numerics.switching_scales import dispersion_slopes, gain_slopes, log_gain_centre
 
 
 def problem(rng, family="poisson", link="softplus"):
@@ -16,11 +17,14 @@ def problem(rng, family="poisson", link="softplus"):
     state = (np.arange(n_time) // 50) % 2
     weights = rng.normal(scale=0.7, size=(2, n_column, n_unit))
     predictor = np.einsum("tc,tcu->tu", x, weights[state])
-    rate = np.logaddexp(0, predictor + 1)
+    rate, chance = np.logaddexp(0, predictor + 1), 1 / (1 + np.exp(-predictor))
+    trials = rng.integers(1, 9, size=rate.shape).astype("float64")
     y = {
         "poisson": lambda: rng.poisson(rate),
         "negative_binomial": lambda: rng.negative_binomial(3.0, 3.0 / (3.0 + rate)),
-        "bernoulli": lambda: rng.random(rate.shape) < 1 / (1 + np.exp(-predictor)),
+        "bernoulli": lambda: rng.random(rate.shape) < chance,
+        "binomial": lambda: rng.binomial(trials.astype(int), chance),
+        "categorical": lambda: chosen(rng, predictor),
         "gaussian": lambda: predictor + 0.5 * rng.normal(size=rate.shape),
     }[family]().astype("float64")
     start = np.zeros(n_time, dtype=bool)
@@ -29,24 +33,105 @@ def problem(rng, family="poisson", link="softplus"):
         x=x, y=y, start=start, family=family, link=link,
         precision=np.array([0.5, 2.0, 2.0]), centre_mean=np.zeros((n_column, n_unit)),
         centre_precision=np.full(n_column, 0.1), stickiness=1.0,
+        trials=trials if family == "binomial" else None,
+        log_gain_centre=log_gain_centre(y) if link in glm.GAINED else None,
     )  # fmt: skip
 
 
+def chosen(rng, predictor):
+    """Ones at the alternative chosen, the first alternative left out."""
+    odds = np.concatenate([np.zeros((len(predictor), 1)), predictor], axis=1)
+    code = (odds + rng.gumbel(size=odds.shape)).argmax(axis=1)
+    return code[:, None] == np.arange(1, odds.shape[1])
+
+
 PAIRS = [
-    ("poisson", "log"), ("poisson", "softplus"), ("poisson", "sigmoid"), ("negative_binomial", "log"),
-    ("negative_binomial", "softplus"), ("bernoulli", "sigmoid"), ("gaussian", "identity"),
+    ("poisson", "log"), ("poisson", "softplus"), ("poisson", "sigmoid"), ("poisson", "sigmoid_gain"),
+    ("negative_binomial", "log"), ("negative_binomial", "softplus"), ("negative_binomial", "sigmoid_gain"),
+    ("bernoulli", "sigmoid"), ("binomial", "sigmoid"), ("categorical", "softmax"), ("gaussian", "identity"),
+    ("gaussian", "softplus"),
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("drives", [False, True])
 @pytest.mark.parametrize(("family", "link"), PAIRS)
-def test_the_objective_never_falls(family, link, rng):
-    for seed in range(3):
-        given = problem(rng, family, link)
-        start = switching.random_start(switching.one_state(given), 3, 0.3, (seed,))
-        *_, trace, _ = switching.expectation_maximisation(start, given, 40, 0.0)
-        assert (np.diff(trace) >= -1e-9 * np.abs(trace[1:])).all()
+def test_the_objective_never_falls(family, link, drives, rng):
+    given = problem(rng, family, link)
+    seen = (rng.random(given.y.shape) < 0.9).astype("float64")
+    given = replace(given, seen=seen[:, :1] * np.ones_like(seen) if family == "categorical" else seen)
+    if drives:
+        given = replace(given, inputs=np.column_stack([np.ones(400), rng.normal(size=(400, 2))]))
+    start = switching.random_start(switching.one_state(given, max_iter=3), 3, 0.3, (0,))
+    *_, trace, _ = switching.expectation_maximisation(start, given, 25, 0.0)
+    assert (np.diff(trace) >= -1e-9 * np.abs(trace[1:])).all()
+    assert trace[-1] > trace[0]
 
 
+# ---- what was not observed --------------------------------------------------------------------------------
+def test_a_missing_bin_is_as_good_as_any_value(rng):
+    given = problem(rng)
+    params = switching.random_start(switching.one_state(given), 2, 0.3, (0,))
+    seen = (rng.random(given.y.shape) < 0.8).astype("float64")
+    other = np.where(seen > 0, given.y, rng.poisson(9, given.y.shape))
+    results = [
+        switching.expectation_maximisation(params, replace(given, y=y, seen=seen), 10, 0.0)
+        for y in (given.y, other)
+    ]
+    np.testing.assert_allclose(results[0][0].weights, results[1][0].weights, rtol=1e-12)
+    np.testing.assert_allclose(results[0][2], results[1][2], rtol=1e-12)
+
+
+def test_the_evidence_of_missing_bins_is_a_sum_over_their_values(rng):
+    """Binary data with one bin missing: its two values together."""
+    given = problem(rng, "bernoulli", "sigmoid")
+    given = replace(given, x=given.x[:30], y=given.y[:30], start=given.start[:30])
+    params = switching.random_start(switching.one_state(given), 2, 0.5, (0,))
+    seen, filled = np.ones_like(given.y), []
+    seen[12, 1] = 0
+    for value in (0.0, 1.0):
+        y = given.y.copy()
+        y[12, 1] = value
+        filled.append(float(switching.posterior(params, replace(given, y=y)).log_evidence))
+    missing = float(switching.posterior(params, replace(given, seen=seen)).log_evidence)
+    assert missing == pytest.approx(np.logaddexp(*filled), rel=1e-12)
+
+
+def test_padding_at_the_end_of_a_session_changes_nothing_before_it(rng):
+    given = problem(rng)
+    params = switching.random_start(switching.one_state(given), 3, 0.5, (0,))
+    pad = np.zeros((17, 1))
+    long = replace(
+        given, x=np.concatenate([given.x, pad + given.x[:1]]),
+        y=np.concatenate([given.y, pad + 0 * given.y[:1]]),
+        start=np.append(given.start, np.zeros(17, bool)),
+        seen=np.concatenate([np.ones_like(given.y), pad + 0 * given.y[:1]]),
+    )  # fmt: skip
+    whole, padded = switching.posterior(params, given), switching.posterior(params, long)
+    assert float(padded.log_evidence) == pytest.approx(float(whole.log_evidence), rel=1e-12)
+    np.testing.assert_allclose(padded.state_prob[:400], whole.state_prob, atol=1e-12)
+    prob = [found.state_prob for found in (whole, padded)]
+    slopes = [switching.derivatives(params, p, g) for p, g in zip(prob, (given, long), strict=True)]
+    for left, right in zip(*slopes, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-10, atol=1e-10)
+
+
+def test_sessions_of_any_length_in_any_order_give_the_same_step(rng):
+    given = problem(rng)
+    start = np.zeros(400, dtype=bool)
+    edges = [0, 37, 120, 121, 400]
+    start[edges[:-1]] = True
+    params = switching.random_start(switching.one_state(given), 2, 0.5, (0,))
+    order = np.concatenate([np.arange(edges[k], edges[k + 1]) for k in (2, 0, 3, 1)])
+    moved = []
+    for index in (np.arange(400), order):
+        turned = replace(given, x=given.x[index], y=given.y[index], start=start[index])
+        moved.append(switching.maximise(params, switching.posterior(params, turned), turned)[0])
+    np.testing.assert_allclose(moved[0].weights, moved[1].weights, rtol=1e-9)
+    np.testing.assert_allclose(moved[0].log_transition, moved[1].log_transition, rtol=1e-9)
+    np.testing.assert_allclose(moved[0].log_initial, moved[1].log_initial, rtol=1e-9)
+
+
+# ---- steps ------------------------------------------------------------------------------------------------
 def test_the_arrowhead_step_is_newtons_on_all_weights_of_a_unit(rng):
     given = problem(rng)
     params = switching.random_start(switching.one_state(given), 2, 0.3, (0,))
@@ -75,8 +160,12 @@ def test_the_arrowhead_step_is_newtons_on_all_weights_of_a_unit(rng):
     np.testing.assert_allclose(centre_step[:, unit], wanted[6:], rtol=1e-5)
 
 
-def test_the_gradient_is_the_slope_of_the_expected_log_likelihood(rng):
-    given = problem(rng, "negative_binomial", "softplus")
+@pytest.mark.parametrize(
+    ("family", "link"),
+    [("negative_binomial", "softplus"), ("categorical", "softmax"), ("poisson", "sigmoid_gain")],
+)
+def test_the_gradient_is_the_slope_of_the_expected_log_likelihood(family, link, rng):
+    given = problem(rng, family, link)
     params = switching.random_start(switching.one_state(given), 2, 0.3, (0,))
     prob = rng.dirichlet(np.ones(2), size=400)
     gradient, *_ = switching.derivatives(params, prob, given)
@@ -85,11 +174,155 @@ def test_the_gradient_is_the_slope_of_the_expected_log_likelihood(rng):
         for sign in (1, -1):
             weights = params.weights.copy()
             weights[k, c, u] += sign * 1e-5
-            moved = replace(params, weights=weights)
-            values.append(switching.likelihoods(moved, prob, given)[1][u])
+            each = switching.likelihoods(replace(params, weights=weights), prob, given)[1]
+            values.append(each.sum())
         assert gradient[k, c, u] == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-6)
 
 
+def test_the_information_of_a_choice_is_its_curvature(rng):
+    given = problem(rng, "categorical", "softmax")
+    params = switching.random_start(switching.one_state(given), 2, 0.3, (0,))
+    prob = rng.dirichlet(np.ones(2), size=400)
+    information = switching.derivatives(params, prob, given)[1]
+    assert information.shape == (2, 1, 12, 12)
+    for column, unit in [(0, 1), (2, 3)]:
+        weights = params.weights.copy()
+        weights[1, column, unit] += 1e-5
+        above = switching.derivatives(replace(params, weights=weights), prob, given)[0]
+        weights[1, column, unit] -= 2e-5
+        below = switching.derivatives(replace(params, weights=weights), prob, given)[0]
+        slope = (above - below)[1].ravel() / 2e-5
+        np.testing.assert_allclose(-slope, information[1, 0, :, column * 4 + unit], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "link", "name"),
+    [
+        ("negative_binomial", "softplus", "dispersion"), ("gaussian", "identity", "dispersion"),
+        ("poisson", "sigmoid_gain", "gain"),
+    ],
+)  # fmt: skip
+def test_dispersion_and_gain_climb_to_where_a_search_finds_them(family, link, name, rng):
+    from scipy.optimize import minimize_scalar
+
+    given = problem(rng, family, link)
+    params = switching.one_state(given)
+    prob = np.ones((400, 1))
+    slope = {"dispersion": dispersion_slopes, "gain": gain_slopes}[name](params, prob, given)[0]
+
+    def loss(log_value, unit):
+        moved = getattr(params, name).copy()
+        moved[unit] = np.exp(log_value)
+        moved = replace(params, **{name: moved})
+        normaliser = switching.log_normaliser(moved, given)
+        prior = switching.log_prior(moved, given)
+        return -(float(switching.posterior(moved, given).log_evidence) + normaliser + prior)
+
+    for unit in (0, 3):
+        at = np.log(getattr(params, name)[unit])
+        best = minimize_scalar(loss, bracket=(at - 0.5, at + 0.5), args=(unit,), tol=1e-10).x
+        assert at == pytest.approx(best, abs=0.01)  # an alternation that stops by its own rule
+        numeric = -(loss(at + 1e-4, unit) - loss(at - 1e-4, unit)) / 2e-4
+        assert slope[unit] == pytest.approx(numeric, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["uniform", "integer_counts", "posterior_state0", "gamma", "mostly_zero"])
+def test_weighted_fits_and_their_errors_are_those_of_another_package(shared, name):
+    with np.load(shared("reference/hmm/weighted_glm.npz")) as frozen:
+        known = dict(frozen)
+    cases = [
+        ("poisson", "log", known["y"], "no_offset"),
+        ("bernoulli", "sigmoid", known["y_binary"], "logistic"),
+    ]
+    for family, link, y, wanted in cases:
+        found, information = weighted(family, link, known["X"], y, known[f"{name}/weights"])
+        np.testing.assert_allclose(found, known[f"{name}/{wanted}/params"], atol=1e-8)
+        if wanted == "no_offset":
+            np.testing.assert_allclose(np.linalg.inv(information), known[f"{name}/{wanted}/cov"], rtol=1e-7)
+    if name == "gamma":
+        found, _ = weighted("negative_binomial", "log", known["X"], known["y"], known["gamma/weights"])
+        np.testing.assert_allclose(found, known["negative_binomial_alpha0p5_gamma/params"], atol=1e-7)
+
+
+def weighted(family, link, x, y, weights):
+    """Fisher steps of one state without a prior; the dispersion held at 2."""
+    n_column = x.shape[1]
+    given = switching.Problem(
+        x=x, y=y[:, None].astype("float64"), start=np.arange(len(x)) == 0, family=family, link=link,
+        precision=np.zeros(n_column), centre_precision=np.zeros(n_column),
+        centre_mean=np.zeros((n_column, 1)),
+    )  # fmt: skip
+    one = np.zeros((1, 1))
+    params = switching.Params(
+        np.zeros((1, n_column, 1)), one[0] + np.zeros((n_column, 1)), one[0], one, one[0] + 2
+    )
+    for _ in range(40):
+        params, _ = switching.weights_step(params, weights[:, None], given)
+    return params.weights[0, :, 0], switching.derivatives(params, weights[:, None], given)[1][0, 0]
+
+
+# ---- transitions that inputs drive ------------------------------------------------------------------------
+def test_pairs_of_states_are_those_of_the_recursion(rng):
+    transition = np.log(rng.dirichlet(np.ones(3), size=(50, 3)))
+    start = np.isin(np.arange(50), [0, 20])
+    found = hmm.smooth(np.log(np.full(3, 1 / 3)), transition, rng.normal(size=(50, 3)), start)
+    pairs = switching_chain.pair_prob(found, transition, start)
+    np.testing.assert_allclose(pairs.sum(axis=0), found.pair_sum, atol=1e-12)
+    np.testing.assert_allclose(pairs[~start].sum(axis=1), found.state_prob[~start], atol=1e-12)
+    assert not pairs[start].any()
+
+
+def test_a_row_of_transitions_is_a_multinomial_regression(rng):
+    """Its slopes against finite differences; constant inputs give the closed form."""
+    given = replace(problem(rng), inputs=np.column_stack([np.ones(400), rng.normal(size=400)]))
+    drive = rng.normal(size=(3, 3, 2))
+    drive[np.arange(3), np.arange(3)] = 0
+    pairs = rng.dirichlet(np.ones(3), size=400)
+    gradient, curvature = switching_chain.row_slopes(drive[1], 1, pairs, given)
+    numeric = []
+    for to in (0, 2):
+        for column in range(2):
+            moved = [drive[1].copy(), drive[1].copy()]
+            moved[0][to, column] += 1e-5
+            moved[1][to, column] -= 1e-5
+            values = [switching_chain._row_objective(row, 1, pairs, given) for row in moved]
+            above, below = (switching_chain.row_slopes(row, 1, pairs, given)[0] for row in moved)
+            numeric.append((values[0] - values[1]) / 2e-5)
+            place = (0 if to == 0 else 2) + column
+            np.testing.assert_allclose(-(above - below).ravel() / 2e-5, curvature[:, place], rtol=1e-5)
+    np.testing.assert_allclose(gradient.ravel(), numeric, rtol=1e-5)
+
+
+def test_inputs_that_drive_transitions_are_found(rng):
+    """Two states with different rates; one input makes leaving state 0 likely, another leaving state 1."""
+    n_time = 6000
+    inputs = rng.normal(size=(n_time, 2))
+    drive = np.zeros((2, 2, 3))
+    drive[0, 1], drive[1, 0] = [-3.0, 1.5, 0.0], [-3.0, 0.0, -1.5]
+    full = np.column_stack([np.ones(n_time), inputs])
+    moves = np.exp(switching_chain.driven(drive, full))
+    state = np.zeros(n_time, int)
+    for t in range(1, n_time):
+        state[t] = rng.random() < moves[t, state[t - 1], 1]
+    rate = np.array([[0.3, 2.0, 1.0], [2.0, 0.3, 1.0]])[state]
+    given = switching.Problem(
+        x=np.ones((n_time, 1)), y=rng.poisson(rate).astype("float64"), start=np.arange(n_time) == 0,
+        family="poisson", link="log", precision=np.array([0.1]), centre_mean=np.zeros((1, 3)),
+        centre_precision=np.array([0.01]), stickiness=1.0, inputs=full,
+    )  # fmt: skip
+    begin = switching.random_start(switching.one_state(given), 2, 1.0, (0,))
+    params, _, trace, _ = switching.expectation_maximisation(begin, given, 100, 1e-8)
+    first = int(params.weights[0, 0, 0] > params.weights[1, 0, 0])  # the state in which unit 0 is quiet
+    order = [first, 1 - first]
+    found = params.drive[order][:, order]
+    np.testing.assert_allclose(found[0, 1], drive[0, 1], atol=0.35)
+    np.testing.assert_allclose(found[1, 0], drive[1, 0], atol=0.35)
+    still = replace(given, inputs=None)
+    bare = switching.random_start(switching.one_state(still), 2, 1.0, (0,))
+    assert trace[-1] > switching.expectation_maximisation(bare, still, 100, 1e-8)[2][-1] + 50
+
+
+# ---- recovery ---------------------------------------------------------------------------------------------
 def test_an_outside_draw_is_recovered_to_the_published_bounds(shared):
     with np.load(shared("data/glm_reference/hmmglm_synthetic_S5_N20.npz")) as stored:
         given = {name: stored[name].astype("float64") for name in stored.files}
