@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError
-from neurotools.plot import plot_couplings, plot_state_prob, plot_transition
+from neurotools.plot import plot_state_prob
 
 
 @pytest.fixture(autouse=True)
@@ -20,13 +19,9 @@ def fit(rng):
     return xr.Dataset(
         {
             "state_prob": (("time", "state"), rng.dirichlet(np.ones(3), size=40)),
-            "weight": (("state", "unit", "unit_to", "basis"), rng.normal(size=(3, 4, 4, 2))),
-            "transition": (("state", "state_to"), np.full((3, 3), 0.05) + 0.85 * np.eye(3)),
-            "occupancy": ("state", [0.5, 0.3, 0.2]),
         },
         coords={
-            "state": np.arange(3), "state_to": np.arange(3), "basis": [0, 1], "time": np.arange(40) * 0.1,
-            "unit": list("abcd"), "unit_to": list("abcd"),
+            "state": np.arange(3), "time": np.arange(40) * 0.1,
         },
     )  # fmt: skip
 
@@ -52,28 +47,27 @@ def test_long_recordings_are_averaged_and_nothing_is_lost(rng):
     assert ax.get_xlabel() == "trial"
 
 
-def test_couplings_are_the_sum_over_lags_with_senders_along_x(fit):
-    ax = plot_couplings(fit, state=1)
-    np.testing.assert_allclose(ax.images[0].get_array(), fit["weight"].sel(state=1).sum("basis").T)
-    top = float(np.abs(fit["weight"].sum("basis")).max())
-    assert ax.images[0].get_clim() == (-top, top)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("unit that sends", "unit that receives")
-    assert "held 30 %" in ax.get_title(loc="left")
-    one = plot_couplings(fit, state=0, basis=1)
-    np.testing.assert_allclose(one.images[0].get_array(), fit["weight"].sel(state=0, basis=1).T)
-    with pytest.raises(SettingsError, match="no state 7"):
-        plot_couplings(fit, state=7)
-    with pytest.raises(SchemaError, match="'weight'"):
-        plot_couplings(fit.drop_vars("weight"))
+def test_sessions_and_subjects_are_marked_above(rng):
+    prob = xr.Dataset(
+        {"state_prob": (("trial", "state"), rng.dirichlet(np.ones(2), size=60))},
+        coords={
+            "trial": np.arange(60),
+            "session": ("trial", np.arange(60) // 10),
+            "subject": ("trial", np.repeat(["ada", "bea"], 30)),
+        },
+    )
+    ax = plot_state_prob(prob)
+    lanes = [lane.get_ylabel() for lane in ax.child_axes]
+    assert lanes == ["6 sessions", "2 subjects"]
+    assert [text.get_text() for text in ax.child_axes[1].texts] == ["ada", "bea"]
+    many = prob.assign_coords(session=("trial", np.arange(60)))
+    assert not plot_state_prob(many).child_axes[0].texts  # ticks where names have no room
 
 
-def test_moves_are_coloured_and_staying_is_written(fit):
-    ax = plot_transition(fit)
-    drawn = ax.images[0].get_array()
-    assert np.ma.getmaskarray(np.ma.masked_invalid(drawn)).diagonal().all()
-    texts = [text.get_text() for text in ax.texts]
-    assert texts.count("0.900") == 3
-    assert texts.count("0.050") == 6
-    assert texts.count("10") == 3  # samples, 1 / (1 - 0.9)
-    alone = fit.isel(state=[0], state_to=[0]).assign(transition=(("state", "state_to"), [[1.0]]))
-    assert "∞" in [text.get_text() for text in plot_transition(alone).texts]
+def test_events_stand_above_the_sessions(fit):
+    events = xr.Dataset({"onset": ("event", [0.5, 2.0]), "duration": ("event", [0.5, 0.0])})
+    fit = fit.assign_coords(session=("time", np.repeat([0, 1], 20)))
+    ax = plot_state_prob(fit, events=events)
+    assert [text.get_text() for text in ax.child_axes[1].get_yticklabels()] == ["event"]
+    ax.figure.canvas.draw()
+    assert ax.child_axes[1].get_position().y0 >= ax.child_axes[0].get_position().y1 - 1e-9
