@@ -11,6 +11,8 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))  # for ``benchmarks``, which renders the validation page
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from sphinx.errors import ExtensionError  # noqa: E402
+
 import neurotools  # noqa: E402
 from benchmarks.page import render  # noqa: E402
 from neurotools.errors import CODES  # noqa: E402
@@ -80,6 +82,7 @@ ROOMS = {
     "simulate": "Simulations",
     "samples": "Samples",
     "report": "Reports",
+    "adapters": "Other libraries",
 }
 
 
@@ -117,5 +120,13 @@ def write_generated(app: object) -> None:
     (api / "index.md").write_text("\n".join(lines), encoding="utf-8")
 
 
+def check_alternative_texts(app: object, env: object, docnames: object) -> None:
+    """Refuse a picture without a title: those who cannot see it would be read the name of its file."""
+    for page in sorted((HERE / "gallery").glob("plot_*.rst")):
+        if f":alt: {page.stem.replace('_', ' ')}" in page.read_text(encoding="utf-8"):
+            raise ExtensionError(f"a picture of examples/{page.stem}.py has no title")
+
+
 def setup(app):
+    app.connect("env-before-read-docs", check_alternative_texts)
     app.connect("config-inited", lambda app, config: write_generated(app))

@@ -75,4 +75,43 @@ LITERATURE = {
         "networks. Physical Review X 4, 011047.",
         "10.1103/PhysRevX.4.011047",
     ),
+    "escola": (
+        "Escola et al., 2011",
+        "Escola S, Fontanini A, Katz D, Paninski L (2011). Hidden Markov models for the stimulus-response "
+        "relationships of multistate neural systems. Neural Computation 23(5), 1071-1132.",
+        "10.1162/NECO_a_00118",
+    ),
+    "ashwood": (
+        "Ashwood et al., 2022",
+        "Ashwood ZC, Roy NA, Stone IR, The International Brain Laboratory, Urai AE, Churchland AK, Pouget A, "
+        "Pillow JW (2022). Mice alternate between discrete strategies during perceptual decision-making. "
+        "Nature Neuroscience 25, 201-212.",
+        "10.1038/s41593-021-01007-z",
+    ),
+    "pillow": (
+        "Pillow et al., 2008",
+        "Pillow JW, Shlens J, Paninski L, Sher A, Litke AM, Chichilnisky EJ, Simoncelli EP (2008). "
+        "Spatio-temporal correlations and visual signalling in a complete neuronal population. Nature 454, "
+        "995-999.",
+        "10.1038/nature07140",
+    ),
+    "mackay": (
+        "MacKay, 1992",
+        "MacKay DJC (1992). Bayesian interpolation. Neural Computation 4(3), 415-447.",
+        "10.1162/neco.1992.4.3.415",
+    ),
+    "dempster": (
+        "Dempster et al., 1977",
+        "Dempster AP, Laird NM, Rubin DB (1977). Maximum likelihood from incomplete data via the EM "
+        "algorithm. "
+        "Journal of the Royal Statistical Society B 39(1), 1-38.",
+        "",
+    ),
+    "rabiner": (
+        "Rabiner, 1989",
+        "Rabiner LR (1989). A tutorial on hidden Markov models and selected applications in speech "
+        "recognition. "
+        "Proceedings of the IEEE 77(2), 257-286.",
+        "10.1109/5.18626",
+    ),
 }

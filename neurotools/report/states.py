@@ -1,0 +1,264 @@
+"""The page of a switching model: which states there are, when they hold, and whether they are needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurotools.report import summary, tables
+from neurotools.report.methods import model_settings, own_references
+from neurotools.report.page import (
+    Block,
+    Code,
+    Facts,
+    Figure,
+    Note,
+    References,
+    Section,
+    Table,
+    Text,
+    build_report,
+)
+from neurotools.report.states_words import States, caption, limits, methods, sentence, urgent
+
+
+def states_report(
+    recording: xr.DataTree | None,
+    fit: xr.Dataset,
+    states: xr.Dataset,
+    scan: xr.Dataset | None = None,
+    visits: pd.DataFrame | None = None,
+    *,
+    psychometric: xr.Dataset | None = None,
+    settings: Any = None,
+    provenance: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Any] | None = None,
+    title: str | None = None,
+) -> str:
+    """Make the self-contained HTML page of a switching model of spikes or of choices.
+
+    Parameters
+    ----------
+    recording : xarray.DataTree or None
+        What was analysed.
+    fit, states : xarray.Dataset
+        Fit of ``nt.SwitchingGLM``, and its prediction of the same data.
+    scan : xarray.Dataset, optional
+        Result of ``nt.select_states``.
+    visits : pandas.DataFrame, optional
+        Result of ``nt.dwell_times``.
+    psychometric : xarray.Dataset, optional
+        Result of ``nt.psychometric``.
+    settings : dataclass or mapping, optional
+        Settings of the pipeline, for what the fit does not carry.
+    provenance : mapping, optional
+        Seeds, versions, hashes, threads, time and memory, as the runner records them.
+    figures : mapping of str to Figure, optional
+        From ``nt.plot.choice_state_figures`` or ``nt.plot.brain_state_figures``.
+    title : str, optional
+
+    Returns
+    -------
+    str
+        HTML text.
+    """
+    facts = dict(provenance or {})
+    described = summary.described(recording, facts)
+    held = States(fit, states, scan, visits, psychometric)
+    left = dict(figures or {})
+
+    def pictures(*names: str) -> list[Block]:
+        return [_figure(name, left.pop(name), held) for name in names if name in left]
+
+    sections = [
+        Section("At a glance", _glance(held, pictures)),
+        Section("The states", _states(held, pictures)),
+        Section("When each state holds", pictures("state_prob"), short="Over time"),
+        Section("How states follow one another", _moves(held, pictures), short="Moves"),
+        Section("How many states?", _number(held, pictures), short="How many"),
+        Section("More figures", pictures(*list(left))),
+        Section("What these numbers are not", [Note(limits(held), warn=True)], short="Limits"),
+        Section("Recording", _recording(described)),
+        Section("Methods", _methods(held, described, settings, facts)),
+        Section("Provenance", _provenance(facts, held)),
+        Section("Do it again", _again(held, settings, facts), short="Again"),
+    ]
+    return build_report(
+        title or summary.title_of(described, facts).replace("Dynamic connectome", "Hidden states"),
+        [section for section in sections if section.blocks],
+        subtitle=held.subtitle,
+        eyebrow=f"neurotools · {'strategies' if held.choices else 'brain states'}",
+        cards=_cards(held, facts),
+    )
+
+
+# ---- sections -----------------------------------------------------------------------------------------
+def _figure(name: str, image: Any, held: States) -> Block:
+    title, text, alt = caption(name, held)
+    return Figure(image, text, alt, title)
+
+
+def _glance(held: States, pictures: Any) -> list[Block]:
+    blocks: list[Block] = [Text(sentence(held))]
+    warned = urgent(held)
+    if warned:
+        blocks.append(Note(warned, warn=True))
+    return [*blocks, *pictures("weights", "psychometric")]
+
+
+def _states(held: States, pictures: Any) -> list[Block]:
+    shown = pictures("couplings", "coupling_graphs", "coupling_changes")
+    return [*shown, Table(_state_table(held), "States")]
+
+
+def _state_table(held: States) -> pd.DataFrame:
+    fit = held.fit
+    table = pd.DataFrame({"state": fit["state"].to_numpy(), "share of the data (%)": 100 * held.occupancy})
+    if held.visits is not None:
+        whole = held.visits[~held.visits["cut"]]
+        column = "duration_s" if "duration_s" in whole else "n_samples"
+        unit = "s" if column == "duration_s" else f"{held.sample}s"
+        grouped = held.visits.groupby("state")
+        table["visits"] = [len(grouped.get_group(k)) if k in grouped.groups else 0 for k in table["state"]]
+        medians = whole.groupby("state")[column].median()
+        table[f"median visit ({unit})"] = [float(medians.get(k, np.nan)) for k in table["state"]]
+    if held.choices:
+        wide = fit["feature_weight"].transpose("state", "feature")
+        table["weight: bias"] = fit["bias"].to_numpy()
+        for place, name in enumerate(wide["feature"].to_numpy()):
+            table[f"weight: {name}"] = wide.to_numpy()[:, place]
+    elif "weight" in fit:
+        sums = fit["weight"].sum("basis").transpose("state", "unit", "unit_to").to_numpy()
+        apart = sums[:, ~np.eye(sums.shape[1], dtype=bool)]
+        table["couplings, root mean square"] = np.sqrt((apart**2).mean(axis=1))
+        table["excitatory couplings (%)"] = 100 * (apart > 0).mean(axis=1)
+    return table
+
+
+def _moves(held: States, pictures: Any) -> list[Block]:
+    blocks: list[Block] = list(pictures("transitions", "dwell_times"))
+    if held.n_states > 1:
+        found = held.fit["transition"].transpose("state", "state_to")
+        columns = {f"to state {k}": found.sel(state_to=k).to_numpy() for k in found["state_to"].to_numpy()}
+        matrix = pd.DataFrame({"state": found["state"].to_numpy(), **columns})
+        blocks.append(Table(matrix, f"Probability of the next {held.sample}'s state"))
+    return blocks
+
+
+def _number(held: States, pictures: Any) -> list[Block]:
+    if held.scan is None:
+        return []
+    scan = held.scan
+    score = scan["heldout_score"].transpose("n_states", "fold").to_numpy()
+    gain = score - score[int(np.argmin(scan["n_states"].to_numpy()))]
+    table = pd.DataFrame(
+        {
+            "states": scan["n_states"].to_numpy(),
+            f"score ({held.per})": score.mean(axis=1),
+            f"gain over the fewest ({held.per})": gain.mean(axis=1),
+            "least gain of a fold": gain.min(axis=1),
+            "standard error of the gain": gain.std(axis=1, ddof=1) / np.sqrt(gain.shape[1]),
+        }
+    )
+    what = "whole sessions" if scan.attrs.get("cv") == "session" else "stretches of time"
+    note = f"Held out: {what}, in {gain.shape[1]} folds."
+    return [*pictures("heldout"), Table(table, "Score of data that the model has not seen", note)]
+
+
+def _recording(recording: xr.DataTree | xr.DataArray | None) -> list[Block]:
+    if not isinstance(recording, xr.DataTree):
+        return []
+    found = tables.finding_table(recording)
+    return [
+        Facts(summary.recording_facts(recording)),
+        Table(tables.node_table(recording), "What the recording holds"),
+        Table(found, "What the validator found")
+        if len(found)
+        else Text("The validator found nothing wrong with the recording."),
+    ]
+
+
+def _methods(
+    held: States, recording: xr.DataTree | xr.DataArray | None, settings: Any, facts: Mapping[str, Any]
+) -> list[Block]:
+    paragraphs, cited = methods(held, settings, facts.get("versions"))
+    return [*map(Text, paragraphs), References([*own_references(recording), *cited])]
+
+
+def _cards(held: States, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    made = [(f"{held.sample}s", f"{held.n_samples:,}", ""), ("states", f"{held.n_states}", "")]
+    if held.n_units:
+        made.insert(0, ("units", f"{held.n_units}", ""))
+    if held.n_sessions > 1:
+        made.insert(1, ("sessions", f"{held.n_sessions}", ""))
+    if held.gain is not None:
+        made.append(("held-out gain over one state", f"{held.gain[0]:+.3g}", held.per))
+    if held.mean_visit:
+        made.append(("mean visit to a state", *held.mean_visit))
+    if "wall_time_s" in facts:
+        made.append(("to compute", f"{float(facts['wall_time_s']):.3g}", "s"))
+    return made
+
+
+def _provenance(facts: Mapping[str, Any], held: States) -> list[Block]:
+    shown = summary.provenance_facts(facts, summary.Results(None, held.fit, None, None))
+    blocks: list[Block] = [
+        Facts(shown),
+        Code(json.dumps(model_settings(held.fit), indent=2), "Settings of the model", folded=True),
+    ]
+    if facts:
+        text = json.dumps(facts, indent=2, default=str)
+        blocks.append(Code(text, "Everything recorded, as in provenance.json", folded=True))
+    return blocks
+
+
+def _again(held: States, settings: Any, facts: Mapping[str, Any]) -> list[Block]:
+    return [
+        Code(summary.command(facts), "From the command line"),
+        Code(_python(held, settings, facts), "From Python"),
+        Text(
+            "The same seed and settings give the same numbers for the same number of threads; the content "
+            "hash "
+            "above says so. settings.yaml lies beside this page."
+        ),
+    ]
+
+
+def _python(held: States, settings: Any, facts: Mapping[str, Any]) -> str:
+    told = dataclasses.asdict(settings) if dataclasses.is_dataclass(settings) else dict(settings or {})  # type: ignore[arg-type]
+    source = str(facts.get("source") or facts.get("recording") or "SOURCE")
+    lines = ["import neurotools as nt", "", f"recording = nt.load({source!r})"]
+    if held.choices:
+        lines += [
+            'data = recording["behaviour/choice"]',
+            f"design = nt.choice_design(recording, n_back={told.get('n_back', 1)})",
+        ]
+        if told.get("regressors"):
+            lines.append(f"design = design.sel(feature={list(told['regressors'])!r})")
+    else:
+        width = told.get("bin_width_s")
+        lines.append(
+            f"data = nt.bin_spikes(recording, width_s={width!r})"
+            if width
+            else 'data = recording["counts/counts"]'
+        )
+        lines.append(
+            f"design = nt.glm_design(data, nt.{getattr(settings, 'history', 'ExponentialHistory()')})"
+        )
+    chosen = model_settings(held.fit)
+    prior = chosen.pop("prior", {})
+    inner = ", ".join(f"{key}={value!r}" for key, value in prior.items() if key != "type")
+    given = ", ".join(f"{key}={value!r}" for key, value in chosen.items())
+    lines += [
+        f"model = nt.SwitchingGLM({given}, prior=nt.{prior.get('type')}({inner}))",
+        "fit = model.fit(data, design)",
+        "states = model.predict(fit, data, design)",
+        "nt.plot.plot_state_prob(states)",
+    ]
+    return "\n".join(lines)
