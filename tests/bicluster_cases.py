@@ -92,6 +92,7 @@ def _posterior(rng, truth, clusters, path) -> xr.Dataset:
     stretch = np.arange(log_rate.shape[0]) * 8 // log_rate.shape[0]
     rate = np.stack([np.exp(log_rate)[stretch == k].mean(axis=0) for k in range(8)], axis=1)
     own = (chains, draws, n_units)
+    loading = truth["loading"].to_numpy()[:, 1:]  # of the level it is 1 and not stored
     moves = np.full((chains, draws, most, most), np.nan)
     for c, d in np.ndindex(chains, draws):
         n = n_states[c, d]
@@ -106,10 +107,7 @@ def _posterior(rng, truth, clusters, path) -> xr.Dataset:
             "transition": ((*each, "state", "state_to"), moves),
             "dispersion": ((*each, "unit"), rng.gamma(100, 0.1, own)),
             "baseline": ((*each, "unit"), truth["baseline"].to_numpy() + 0.1 * rng.normal(size=own)),
-            "loading": (
-                (*each, "unit", "component"),
-                np.broadcast_to(truth["loading"].to_numpy(), (chains, draws, *truth["loading"].shape)).copy(),
-            ),
+            "loading": ((*each, "unit", "component"), np.stack([[loading] * draws] * chains)),
             "log_rate_mean": ((*each, "unit"), log_rate.mean(axis=0) + 0.05 * rng.normal(size=own)),
             "log_rate_sd": ((*each, "unit"), log_rate.std(axis=0) + 0.05 * rng.normal(size=own)),
             "interval_rate": (
@@ -163,7 +161,8 @@ def turn_loadings(groups, truth, thin) -> None:
     loading = groups["/posterior"]["loading"].to_numpy()
     turns = groups["/thinned"]["turn"].to_numpy()
     own = turns[:, :, truth["unit_label"].to_numpy()]  # chain, draw, unit, a, b
-    loading[:, thin] = np.einsum("cduab,ub->cdua", own, truth["loading"].to_numpy())
+    planted = truth["loading"].to_numpy()
+    loading[:, thin] = np.einsum("cduab,ub->cdua", own, planted)[..., 1:]
 
 
 def _same(labels: np.ndarray, reference: np.ndarray, block: int) -> int:

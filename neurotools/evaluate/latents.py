@@ -70,7 +70,7 @@ def cluster_latents(post: xr.DataTree, partition: xr.Dataset) -> xr.Dataset:
 class _Drawn:
     labels: np.ndarray  # (draw, unit)
     latent: np.ndarray  # (draw, cluster, component, time)
-    loading: np.ndarray  # (draw, unit, component)
+    loading: np.ndarray  # (draw, unit, component after the first)
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,12 @@ def _one(drawn: _Drawn, reference: np.ndarray, cluster: int) -> _Cluster:
     if draws.size and n_components > 1:
         _, turn[:, 1:, 1:] = align.mean_shape(latent[:, 1:])
         latent = turn @ latent
-    loading = np.full(drawn.loading.shape[1:], np.nan)
     members = reference == cluster
+    loading = np.full((members.size, n_components), np.nan)
     if draws.size:
-        turned = drawn.loading[draws][:, members] @ np.swapaxes(turn, 1, 2)
-        loading[members] = turned.mean(axis=0)
+        loading[members, 0] = 1.0
+        turned = drawn.loading[draws][:, members] @ np.swapaxes(turn[:, 1:, 1:], 1, 2)
+        loading[members, 1:] = turned.mean(axis=0)
     return _Cluster(draws, blocks, latent, turn, centre, loading)
 
 
@@ -163,15 +164,15 @@ def _rules(
     b = np.full(A.shape[:3], np.nan)
     for c, one in enumerate(clusters):
         for k in range(n_states):
-            held = pairing[one.draws, k] >= 0
-            draws, blocks, turn = one.draws[held], one.blocks[held], one.turn[held]
-            if not draws.size:
+            own_A = matrix[one.draws, pairing[one.draws, k], one.blocks]
+            own_b = offset[one.draws, pairing[one.draws, k], one.blocks]
+            held = (pairing[one.draws, k] >= 0) & np.isfinite(own_A).all(axis=(1, 2))
+            if not held.any():
                 continue
-            own_A, own_b = matrix[draws, pairing[draws, k], blocks], offset[draws, pairing[draws, k], blocks]
-            centre = one.centre[held][..., None]
-            A[k, c] = np.nanmean(turn @ own_A @ np.swapaxes(turn, 1, 2), axis=0)
-            shifted = own_b[..., None] + own_A @ centre - centre
-            b[k, c] = np.nanmean((turn @ shifted)[..., 0], axis=0)
+            own_A, turn, centre = own_A[held], one.turn[held], one.centre[held][..., None]
+            A[k, c] = (turn @ own_A @ np.swapaxes(turn, 1, 2)).mean(axis=0)
+            shifted = own_b[held][..., None] + own_A @ centre - centre
+            b[k, c] = (turn @ shifted)[..., 0].mean(axis=0)
     return {
         "dynamics_matrix": (("state", "cluster", "component", "component_to"), np.swapaxes(A, 2, 3)),
         "dynamics_offset": (("state", "cluster", "component"), b),
