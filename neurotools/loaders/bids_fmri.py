@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from neurotools.errors import FileError, did_you_mean
-from neurotools.loaders import beside
+from neurotools.loaders import beside, checksums
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.confounds import load_confounds
 from neurotools.loaders.fmri import load_nifti
@@ -34,6 +34,8 @@ def load_bids_fmri(path: Path, answers: Answers) -> xr.DataTree:
     chosen = [file for file in files if answers.array is None or answers.array in file.name]
     if len(chosen) != 1:
         raise _which(path, files, chosen, answers.array)
+    if not answers.allow_truncated and (compared := checksums.compare(chosen[0])) is not None:
+        answers = dataclasses.replace(answers, attrs={**answers.attrs, "checksum": compared})
     if not images:
         return load_confounds(chosen[0], answers)
     if isinstance(answers.labels, (str, Path)):
