@@ -99,13 +99,35 @@ def openfmri_key(path: Path) -> tuple[float, Path] | None:
 
 # ---- events -----------------------------------------------------------------------------------------
 def events_file(path: Path) -> Path | None:
-    """The events table of the run that an image belongs to, if it lies in the same folder."""
+    """The events table of the run that an image belongs to: beside it, inherited, or in the raw data set.
+
+    A derivative (fMRIPrep) holds images and no events; these stay in the data set that it was made from.
+    """
     if stem(path).startswith("bold") and (path.parent / "bold_events.tsv").is_file():
         return path.parent / "bold_events.tsv"
     own = {key: value for key, value in entities(path).items() if key not in OF_THE_IMAGE}
-    return _only(
-        [f for f in sorted(path.parent.glob("*_events.tsv")) if own and entities(f) == own], "events"
-    )
+    for func in (path.parent, *_raw_folders(path)):
+        for folder in _folders_up(func / path.name):
+            fitting = [file for file in sorted(folder.glob("*_events.tsv")) if _is_of(file, own)]
+            most = max((len(entities(file)) for file in fitting), default=0)
+            found = _only([file for file in fitting if len(entities(file)) == most], "events")
+            if found is not None:
+                return found
+    return None
+
+
+def _raw_folders(path: Path) -> Iterator[Path]:
+    """Where BIDS puts the raw files of a derived image, as far as they lie near it.
+
+    ``DATA/derivatives/NAME/sub-01/func`` is made from ``DATA/sub-01/func``, of which a copy or a link may
+    stand in ``NAME/sourcedata/raw``.
+    """
+    folder = path.resolve().parent
+    for root in list(folder.parents)[: LEVELS_UP - 1]:
+        inside = folder.relative_to(root)
+        yield from (root / "sourcedata" / "raw" / inside, root / "sourcedata" / inside)
+        if root.parent.name == "derivatives":
+            yield root.parent.parent / inside
 
 
 def read_events(file: Path, duration_s: float) -> xr.Dataset:

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from neurotools.errors import FileError, did_you_mean
-from neurotools.loaders import eeg
+from neurotools.loaders import checksums, eeg
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.beside import named_by
 from neurotools.loaders.bids_sidecars import (
@@ -26,9 +26,9 @@ from neurotools.loaders.bids_sidecars import (
     Sidecars,
     base_unit,
     check_entities,
+    facts_above,
     numbers,
     read_sidecars,
-    read_tsv,
 )
 from neurotools.loaders.edf_header import ANNOTATIONS
 from neurotools.loaders.eeg_open import Opened
@@ -82,7 +82,10 @@ def load_bids(path: Path, answers: Answers) -> xr.DataTree:
             "the data file is a link to content that is not here", code="NT-FILE-001", path=file,
             fix="fetch it: datalad get, or git annex get",
         )  # fmt: skip
+    compared = None if answers.allow_truncated or file == path else checksums.compare(file)
     opened = eeg.open_file(file, answers)
+    if compared is not None:
+        opened.attrs["checksum"] = compared
     beside = read_sidecars(file)
     opened.notes += beside.notes
     if opened.what == "raw":
@@ -135,14 +138,14 @@ def _one(path: Path, wanted: str | None) -> Path:
 def _agree(opened: Opened, beside: Sidecars) -> None:
     rates = {name: float(raw.info["sfreq"]) for raw in (opened.data, *opened.others) for name in raw.ch_names}
     main = float(opened.data.info["sfreq"])
-    stated = beside.json.get("SamplingFrequency")
+    stated = beside.stated.get("SamplingFrequency")
     if isinstance(stated, (int, float)) and abs(stated / main - 1) > 1e-3:
         raise _contradiction(opened, "SamplingFrequency", f"{main:g} Hz", f"{stated:g} Hz in the sidecar")
     table = beside.channels
     if table is not None:
         _agree_channels(opened, table, rates)
     length = int(opened.data.n_times) / main
-    duration = beside.json.get("RecordingDuration")
+    duration = beside.stated.get("RecordingDuration")
     if isinstance(duration, (int, float)) and abs(duration - length) > max(1.5 / main, 1e-3 * length):
         opened.notes.append(f"the sidecar states {duration:g} s, the file holds {length:g} s")
 
@@ -178,7 +181,7 @@ def _contradiction(opened: Opened, what: str, found: str, expected: str) -> File
 
 def _describe(opened: Opened, beside: Sidecars) -> None:
     """Put types, bad channels and the line frequency of the sidecars on the opened file."""
-    line = beside.json.get("PowerLineFrequency")
+    line = beside.stated.get("PowerLineFrequency")
     if isinstance(line, (int, float)):
         opened.data.info["line_freq"] = float(line)
     table = beside.channels
@@ -255,7 +258,9 @@ def _markers(opened: Opened, beside: Sidecars, answers: Answers) -> dict[str, An
 
 # ---- the rest of what the sidecars say --------------------------------------------------------------
 def _finish(tree: xr.DataTree, file: Path, beside: Sidecars) -> xr.DataTree:
-    reference = next((beside.json[k] for k in ("EEGReference", "iEEGReference") if k in beside.json), None)
+    reference = next(
+        (beside.stated[k] for k in ("EEGReference", "iEEGReference") if k in beside.stated), None
+    )
     for node in list(tree.children):
         dataset = tree[node].to_dataset()
         if "channel" not in dataset.dims:
@@ -269,13 +274,21 @@ def _finish(tree: xr.DataTree, file: Path, beside: Sidecars) -> xr.DataTree:
             dataset = dataset.assign_coords(_columns(beside.channels, dataset))
         tree[node] = xr.DataTree(dataset)
     tree.attrs.update(plain_attrs(named_by(file)))
-    if beside.json:
-        tree.attrs["sidecar"] = json.dumps(beside.json, sort_keys=True, ensure_ascii=False)
-    person = _participant(file)
-    if person:
-        tree.attrs["participant"] = json.dumps(person, sort_keys=True, ensure_ascii=False)
+    if beside.stated:
+        tree.attrs["sidecar"] = json.dumps(beside.stated, sort_keys=True, ensure_ascii=False)
+    tree.attrs.update(facts_above(file))
+    if beside.events is not None:
+        tree["events"] = xr.DataTree(_with_descriptions(tree["events"].to_dataset(), beside.event_columns))
     tree.attrs["source"] = file.name
     return tree
+
+
+def _with_descriptions(events: xr.Dataset, said: dict[str, Any]) -> xr.Dataset:
+    """Each column of the events with what the sidecar says that it means."""
+    for name, entry in said.items():
+        if name in events and isinstance(entry, dict) and "Description" in entry:
+            events[name].attrs["description"] = str(entry["Description"])
+    return events
 
 
 def _columns(table: pd.DataFrame, dataset: xr.Dataset) -> dict[str, Any]:
@@ -289,19 +302,6 @@ def _columns(table: pd.DataFrame, dataset: xr.Dataset) -> dict[str, Any]:
                 np.asarray(values, dtype=str if isinstance(values, list) else None),
             )
     return columns
-
-
-def _participant(file: Path) -> dict[str, str]:
-    for folder in file.resolve().parents[:4]:
-        if (folder / "participants.tsv").is_file():
-            table = read_tsv(folder / "participants.tsv")
-            if "participant_id" not in table:
-                return {}
-            rows = table[table["participant_id"] == f"sub-{named_by(file).get('subject')}"]
-            if len(rows) != 1:
-                return {}
-            return {str(name): value for name, value in rows.iloc[0].items() if value not in MISSING}
-    return {}
 
 
 # ---- formats ----------------------------------------------------------------------------------------

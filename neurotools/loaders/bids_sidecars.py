@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Set
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ LEVELS_UP = 4  # modality, session, subject, data set
 class Sidecars:
     """What lies beside one recording; None or empty where there is no such file."""
 
-    json: dict[str, Any]
+    stated: dict[str, Any]
     channels: pd.DataFrame | None
     events: pd.DataFrame | None
+    event_columns: dict[str, Any]  # what is said of the columns of ``events``
     electrodes: Electrodes | None
     frame: str | None
     notes: list[str]
@@ -49,14 +51,56 @@ def read_sidecars(path: Path) -> Sidecars:
     """Read all sidecars that apply to one data file."""
     match = NAME.fullmatch(path.name)
     suffix = match["suffix"] if match else "eeg"
-    json: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     for file in reversed(_applying(path, f"_{suffix}.json")):
-        json.update(read_json(file))
+        stated.update(read_json(file))
     notes: list[str] = []
     electrodes, frame = _electrodes(path, notes)
+    event_columns: dict[str, Any] = {}
+    for file in reversed(_applying(path, "_events.json")):
+        event_columns.update(read_json(file))
     return Sidecars(
-        json, _table(path, "_channels.tsv"), _table(path, "_events.tsv"), electrodes, frame, notes
-    )
+        stated, _table(path, "_channels.tsv"), _table(path, "_events.tsv"), event_columns, electrodes, frame,
+        notes,
+    )  # fmt: skip
+
+
+def facts_above(path: Path) -> dict[str, str]:
+    """What the tables above a recording say of its participant, session, scan and data set, each as JSON.
+
+    A table's own sidecar, which says what its columns mean, becomes ``NAME_columns``.
+    """
+    subject, session = (f"{key}-{entities(path).get(key)}" for key in ("sub", "ses"))
+    facts: dict[str, str] = {}
+    for folder in list(path.resolve().parents)[:LEVELS_UP]:
+        inside = path.resolve().relative_to(folder).as_posix()
+        for name, pattern, column, key in (
+            ("participant", "participants.tsv", "participant_id", subject),
+            ("session_facts", f"{subject}_sessions.tsv", "session_id", session),
+            ("scan", f"{subject}*_scans.tsv", "filename", inside),
+        ):
+            for file in sorted(folder.glob(pattern)):
+                if name not in facts and (row := _row(file, column, key)):
+                    facts[name] = _as_text(row)
+                    if file.with_suffix(".json").is_file():
+                        facts[f"{name}_columns"] = _as_text(read_json(file.with_suffix(".json")))
+        if (folder / "dataset_description.json").is_file():
+            facts["data_set"] = _as_text(read_json(folder / "dataset_description.json"))
+            break
+    return facts
+
+
+def _row(file: Path, column: str, key: str) -> dict[str, str]:
+    """The cells of the one row whose ``column`` is ``key``, without those that say nothing."""
+    table = read_tsv(file)
+    rows = table[table[column] == key] if column in table else table[:0]
+    if len(rows) != 1:
+        return {}
+    return {str(name): value for name, value in rows.iloc[0].items() if value not in MISSING}
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 
 def _applying(path: Path, ending: str, ignore: tuple[str, ...] = ("split",)) -> list[Path]:

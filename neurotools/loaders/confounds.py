@@ -26,6 +26,7 @@ from neurotools.schema import recording_tree, signal, time_axis
 # Columns of which a table by fMRIPrep (from 1.2 on) has at least two.
 TELLING = {"csf", "white_matter", "global_signal", "std_dvars", "framewise_displacement", "trans_x", "rot_x"}
 # Key of the sidecar -> coordinate along ``feature``.
+MIXING = [f"desc-{name}_mixing.tsv" for name in ("ICA", "MELODIC", "melodic")]  # of independent components
 COMPONENT_KEYS = {"Method": "method", "Mask": "mask", "VarianceExplained": "variance_explained"}
 
 
@@ -149,10 +150,10 @@ def confounds_node(table: pd.DataFrame, time: xr.DataArray, file: Path) -> xr.Da
         cells = [described.get(str(feature), {}).get(key) for feature in node["feature"].to_numpy()]
         node = node.assign_coords({name: ("feature", _column(cells, name))})
     node["confounds"].attrs["sidecar"] = sidecar_name
-    mixing = file.with_name(beside.CONFOUNDS_NAME.sub("desc-ICA_mixing.tsv", file.name))
-    if mixing.is_file() and mixing != file:
-        ica = table_node(read_table(mixing), time, mixing)["confounds"]
-        node["ica"] = ica.rename(feature="component")
+    for mixing in (file.with_name(beside.CONFOUNDS_NAME.sub(name, file.name)) for name in MIXING):
+        if mixing.is_file() and mixing != file:
+            ica = table_node(read_table(mixing), time, mixing)["confounds"]
+            node["ica"] = ica.rename(feature="component")
     return node
 
 

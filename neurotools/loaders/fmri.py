@@ -43,7 +43,8 @@ def load_nifti(path: Path, answers: Answers) -> xr.DataTree:
     xarray.DataTree
         ``fmri/bold(region, time)`` with ``region_index``, ``n_voxels`` (averaged), ``coverage`` (the part of
         the region's voxels that hold data: finite, and not 0 in every volume) and the centre ``x y z`` in m;
-        ``events`` and ``confounds`` when they lie beside the image.
+        ``events`` and ``confounds`` when they lie beside the image, or (events of a derivative) in the raw
+        data set that it was made from.
 
     Raises
     ------
@@ -302,6 +303,8 @@ def _beside(path: Path, bold: xr.DataArray) -> dict[str, xr.Dataset]:
     end = float(time[-1]) + bold.attrs["tr"]
     if (file := beside.events_file(path)) is not None:
         nodes["events"] = beside.read_events(file, end)
+        if not path.resolve().is_relative_to(file.resolve().parent):
+            nodes["events"].attrs["read_from"] = f"{file.name} of the raw data set"
     if (file := beside.confounds_file(path)) is not None:
         nodes["confounds"] = confounds_node(read_confounds(file), time, file)
     elif (file := beside.motion_file(path)) is not None:

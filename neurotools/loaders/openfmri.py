@@ -13,6 +13,7 @@ from neurotools.errors import FileError, SchemaError
 from neurotools.loaders import beside
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.fmri import load_nifti
+from neurotools.loaders.guard import reading
 from neurotools.schema import continuous, recording_tree, signal
 
 RUN = re.compile(r"task\d+_run\d+")
@@ -139,7 +140,23 @@ def _end_to_end(parts: dict[str, xr.DataTree], subject: Path) -> xr.DataTree:
         nodes["confounds"] = confounds.assign_coords(
             time=bold["time"].variable, session=bold["session"].variable
         )
-    return recording_tree(nodes, subject=subject.name)
+    return recording_tree(nodes, subject=subject.name, **_keys(subject, next(iter(parts))))
+
+
+def _keys(subject: Path, run: str) -> dict[str, str | None]:
+    """What the keys of the data set say of the study and of the task of a run."""
+    said: dict[str, str | None] = {}
+    if (study := subject.parent / "study_key.txt").is_file():
+        said["study"] = _key(study)
+    if (tasks := subject.parent / "task_key.txt").is_file():
+        words = dict(line.strip().partition(" ")[::2] for line in _key(tasks).splitlines())
+        said["task_name"] = words.get(run.partition("_")[0], "").strip() or None
+    return said
+
+
+def _key(file: Path) -> str:
+    with reading(file, "the key"):
+        return file.read_text(encoding="utf-8").strip()
 
 
 def _refuse_different(bolds: dict[str, xr.DataArray], subject: Path) -> None:

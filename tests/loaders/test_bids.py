@@ -79,6 +79,29 @@ def test_tree_and_file_give_one_recording(shared, part):
     xr.testing.assert_identical(nt.load(root / part), nt.load(root))
 
 
+def test_participant_session_and_scan_come_along(shared, comes_back):
+    """Tables further up, and the sidecars that say what their columns mean."""
+    recording = nt.load(shared("data/eeg_bids_tiny"))
+    said = {name: json.loads(text) for name, text in recording.attrs.items() if str(text).startswith("{")}
+    assert said["participant"] == {"participant_id": "sub-01", "age": "29", "sex": "F", "hand": "A"}
+    assert said["participant_columns"]["age"]["Units"] == "years"
+    assert said["participant_columns"]["hand"]["Levels"]["A"] == "ambidextrous"
+    assert said["session_facts"]["pathology"] == "Parkinson's disease"
+    assert said["session_facts_columns"]["pathology"]["Description"].startswith("Disease state")
+    assert said["scan"]["acq_time"] == "2000-01-01T12:00:00.000000Z"
+    assert set(said["data_set"]) >= {"Name", "BIDSVersion"}
+    assert "trigger code" in recording["events/value"].attrs["description"]
+    comes_back(recording)
+
+
+def test_rows_of_others_do_not_come_along(tiny):
+    path = tiny / "participants.tsv"
+    path.write_text("participant_id\tage\nsub-02\t40\n", encoding="utf-8")
+    assert "participant" not in nt.load(tiny).attrs
+    path.write_text("participant_id\tage\nsub-01\t40\nsub-01\t41\n", encoding="utf-8")
+    assert "participant" not in nt.load(tiny).attrs
+
+
 def test_a_duration_that_disagrees_is_told(shared):
     """The sidecar of this data set states 0.9998 s; the file holds 2 s."""
     recording = nt.load(shared("data/eeg_bids_tiny"))

@@ -50,6 +50,22 @@ def test_the_table_is_kept_whole(shared, recording):
     assert float(at["variance_explained"]) == described["a_comp_cor_03"]["VarianceExplained"]
 
 
+def test_mixing_of_independent_components(shared, recording):
+    stored = pd.read_csv(shared(FOLDER) / "test_desc-ICA_mixing.tsv", sep="\t")
+    ica = recording["confounds/ica"]
+    assert (ica.dims, stored.shape) == (("time", "component"), (30, 70))
+    np.testing.assert_array_equal(ica, stored.to_numpy())
+    assert ica["component"].to_numpy().tolist() == stored.columns.tolist()
+    assert ica.attrs["table"] == "test_desc-ICA_mixing.tsv"
+
+
+@pytest.mark.parametrize("name", ["ICA", "MELODIC", "melodic"])
+def test_every_name_of_the_mixing_is_found(shared, tmp_path, name):
+    for file in shared(FOLDER).glob("test_*"):
+        shutil.copy(file, tmp_path / file.name.replace("test_desc-ICA", f"test_desc-{name}"))
+    assert nt.load(tmp_path, sfreq=0.5)["confounds/ica"].shape == (30, 70)
+
+
 def test_file_and_folder_give_the_same_and_need_a_clock(shared, recording):
     file = shared(FOLDER) / "test_desc-confounds_regressors.tsv"
     xr.testing.assert_identical(

@@ -281,6 +281,45 @@ def test_a_sidecar_is_inherited_from_the_root_of_the_data_set(bold, tmp_path):
         nt.load(tmp_path, labels=atlas, array="run-9")
 
 
+@pytest.mark.parametrize(
+    "raw", ["", "derivatives/fmriprep/sourcedata/raw", "derivatives/fmriprep/sourcedata"]
+)
+@pytest.mark.parametrize("session", ["", "ses-a"])
+def test_events_of_a_derivative_come_from_the_raw_data_set(bold, tmp_path, raw, session):
+    _, atlas, values, _ = bold
+    inside = Path("sub-01") / session / "func"
+    derived, func = tmp_path / "derivatives/fmriprep" / inside, tmp_path / raw / inside
+    derived.mkdir(parents=True)
+    func.mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "derivatives/fmriprep"):
+        (folder / "dataset_description.json").write_text("{}")
+    stem = "_".join(["sub-01", *([session] if session else []), "task-rest_run-1"])
+    image = write(derived / f"{stem}_space-MNI152NLin2009cAsym_res-2_desc-preproc_bold.nii.gz", values)
+    assert "events" not in nt.load(image, labels=atlas).children
+    for run, kind in (("run-1", "go"), ("run-2", "stop")):
+        table = f"onset\tduration\ttrial_type\n1.5\t1\t{kind}\n"
+        (func / f"{stem.replace('run-1', run)}_events.tsv").write_text(table)
+    events = nt.load(image, labels=atlas)["events"]
+    assert events["trial_type"].to_numpy().tolist() == ["go"]
+    assert events.attrs["read_from"] == f"{stem}_events.tsv of the raw data set"
+    # A table beside the image itself comes first.
+    (derived / f"{stem}_events.tsv").write_text("onset\tduration\ttrial_type\n2\t1\tmine\n")
+    events = nt.load(image, labels=atlas)["events"]
+    assert events["trial_type"].to_numpy().tolist() == ["mine"]
+    assert "read_from" not in events.attrs
+
+
+def test_events_are_inherited_by_all_runs_of_a_task(bold, tmp_path):
+    _, atlas, values, _ = bold
+    (tmp_path / "sub-01/func").mkdir(parents=True)
+    (tmp_path / "task-rest_events.tsv").write_text("onset\tduration\ttrial_type\n1\t1\tall\n")
+    (tmp_path / "task-other_events.tsv").write_text("onset\tduration\ttrial_type\n1\t1\tother\n")
+    path = write(tmp_path / "sub-01/func/sub-01_task-rest_run-1_bold.nii.gz", values)
+    assert nt.load(path, labels=atlas)["events/trial_type"].to_numpy().tolist() == ["all"]
+    (tmp_path / "sub-01_task-rest_events.tsv").write_text("onset\tduration\ttrial_type\n1\t1\tnearer\n")
+    assert nt.load(path, labels=atlas)["events/trial_type"].to_numpy().tolist() == ["nearer"]
+
+
 def test_events_after_the_end_are_listed(bold, tmp_path):
     _, atlas, values, _ = bold
     path = write(tmp_path / "sub-01_task-x_bold.nii.gz", values, tr=2.0)
@@ -450,6 +489,13 @@ def test_the_haxby_tree_lies_end_to_end(shared, tmp_path):
     assert second["trial_type"].to_numpy().tolist() == table["trial_type"].tolist()
     assert recording["confounds/confounds"].shape == (968, 6)
     assert recording.attrs["subject"] == "sub001"
+    keys = [(root / f"{name}_key.txt").read_text() for name in ("study", "task", "scan")]
+    assert keys == ["Visual object recognition\n", "task001 object viewing\n", "TR 2.5\n"]
+    assert (recording.attrs["study"], recording.attrs["task_name"]) == (
+        "Visual object recognition",
+        "object viewing",
+    )
+    assert bold.attrs["tr_source"] == "scan_key.txt"
     one = nt.load(root / "sub001/BOLD/task001_run003", array="bold_25mm", labels="masks/25mm/gray.nii.gz")
     np.testing.assert_array_equal(one["fmri/bold"], bold[:, 2 * 121 : 3 * 121])
     assert one.attrs["run"] == "run003"
