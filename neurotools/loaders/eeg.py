@@ -321,7 +321,7 @@ OPENERS: dict[str, Callable[..., Opened]] = {
     "brainvision": eeg_open.open_brainvision,
     "eeglab": eeg_open.open_eeglab,
     "egi": eeg_open.open_egi,
-    "egi-mff": through("read_raw_egi", "EGI MFF"),
+    "egi-mff": eeg_vendors.open_mff,
     "cnt": through("read_raw_cnt", "CNT"),
     "ant": through("read_raw_ant", "ANT"),
     "nihon-kohden": eeg_vendors.open_nihon,
@@ -335,5 +335,5 @@ OPENERS: dict[str, Callable[..., Opened]] = {
     "nicolet": eeg_vendors.open_nicolet,
     "eximia": eeg_vendors.open_eximia,
     "artemis": through("read_raw_artemis123", "Artemis123"),
-    "mef": through("read_raw_mef", "MEF"),
+    "mef": eeg_vendors.open_mef,
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from neurotools.errors import FileError, SettingsError, need
+from neurotools.errors import FileError, MissingExtraError, SettingsError, need
 from neurotools.loaders import edf_header, eeg_checks, mat5
 from neurotools.loaders.limits import check_size
 from neurotools.loaders.mne_channels import Overrides
@@ -64,6 +64,12 @@ def listening(opened_notes: list[str]) -> Iterator[list[bool]]:
 def plain(path: Path, reader: str, what: str, **options: Any) -> Opened:
     """Open a file by one reader of MNE, without its samples, and collect what MNE warns of."""
     mne = need("mne", extra="eeg", to=f"read {what} files")
+    if not hasattr(mne.io, reader):
+        raise MissingExtraError(
+            f"MNE {mne.__version__} does not read {what} files yet",
+            path=path,
+            fix="pip install --upgrade mne",
+        )
     notes: list[str] = []
     with mne_reading(path, f"the {what} file"), listening(notes) as clipped:
         raw = getattr(mne.io, reader)(path, **{"preload": False, "verbose": "WARNING", **options})

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurotools.errors import FileError
-from neurotools.loaders import eeg_checks
+from neurotools.errors import FileError, need
+from neurotools.loaders import eeg_checks, mef_checks, xml_checks
 from neurotools.loaders.eeg_open import VOLTS, Opened, plain
 from neurotools.loaders.mne_channels import Overrides
 from neurotools.loaders.sniff import head
 
 NIHON_HEADER_BYTES = 0x1800 + 0x27  # before the first sample, at least
+MEF_UNITS = ("description", "conversion_factor")
+MEF_VOLTS = re.compile(r"([munk\u00b5\u03bc]|micro|milli|nano|kilo)?v(olts?)?", re.IGNORECASE)
 MICRO = {**VOLTS, "muV": 1e-6, "": 1e-6}  # BCI2000 writes muV, and means it where it writes nothing
 
 
@@ -114,6 +118,41 @@ def open_persyst(path: Path, allow_truncated: bool = False, **_: Any) -> Opened:
     if n.isdigit() and int(n) > 0:
         _whole_frames(data, int(n) * (4 if fields.get("datatype") == "7" else 2), allow_truncated)
     return plain(path, "read_raw_persyst", "Persyst")
+
+
+# ---- folders with a header in XML -------------------------------------------------------------------
+def open_mff(path: Path, **_: Any) -> Opened:
+    """Open an EGI MFF folder once none of its XML files can expand or show other files.
+
+    The other format with XML, NEDF, is told by a first element on its first byte, before which there is no
+    place for a document type.
+    """
+    xml_checks.check_folder(path)
+    with contextlib.redirect_stdout(io.StringIO()):  # its library prints what it does not find
+        return plain(path, "read_raw_egi", "EGI MFF")
+
+
+def open_mef(path: Path, unit: str | None = None, **_: Any) -> Opened:
+    """Open a MEF 3 session; MNE takes a unit that it does not know for volts, and a factor below 0 for 1."""
+    need("pymef", extra="eeg", to="read MEF files")
+    mef_checks.check_mef(path)
+    # Without the full path its library complains on the screen.
+    opened = plain(path.absolute(), "read_raw_mef", "MEF")
+    unknown = []
+    for name, channel in opened.data._raw_extras[0]["session"].session_md["time_series_channels"].items():
+        word, factor = (np.ravel(channel["section_2"][f"units_{key}"])[0] for key in MEF_UNITS)
+        text = word.decode("latin-1") if isinstance(word, bytes) else str(word)
+        scale = float(factor) if factor < 0 else 1.0
+        if MEF_VOLTS.fullmatch(text.strip(" \0").replace(" ", "")) is None:
+            unknown.append(f"{name} in {text!r}")
+            scale *= VOLTS.get(unit or "", 1.0)
+        opened.scale.update({name: scale} if scale != 1.0 else {})
+    if unknown and unit not in VOLTS:
+        raise FileError(
+            "the MEF session does not state the unit of its channels", code="NT-FILE-006", path=path,
+            found=", ".join(unknown[:8]), fix='nt.load(path, units="uV")',
+        )  # fmt: skip
+    return opened
 
 
 def _short(path: Path, what: str, found: int, expected: int) -> FileError:

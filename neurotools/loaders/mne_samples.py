@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from neurotools.errors import MissingExtraError
 from neurotools.loaders.disk import LAZY_BYTES, Key, on_disk
 from neurotools.loaders.guard import reading
 
-# A stride over a long stretch is read in pieces of this many bytes.
-PIECE_BYTES = 16 * 2**20
+# Packages of single formats that the extra leaves to those who need them.
+NOT_IN_THE_EXTRA = {
+    "antio": "pip install antio (its licence is the LGPL, so the extra [eeg] does not bring it)",
+    "curryreader": "pip install curryreader (it brings pip and setuptools, so the extra [eeg] does not)",
+}
+PIECE_BYTES = 16 * 2**20  # a stride over a long stretch is read in pieces of this size
 
 
 @contextlib.contextmanager
@@ -29,9 +34,10 @@ def mne_reading(path: Path, what: str) -> Iterator[None]:
             # Of a package that only one format needs, MNE says so in a RuntimeError without a cause.
             if not isinstance(error, ImportError) and "could not be imported" not in text:
                 raise
+            name = getattr(error, "name", None) or next(iter(re.findall(r"module (\w+)", text)), "")
             raise MissingExtraError(
-                f"reading {what} needs one more package: {text}",
-                path=path, fix="install the package that is named, then load the file again",
+                f"reading {what} needs the package {name or 'that is named here'}: {text}", path=path,
+                fix=NOT_IN_THE_EXTRA.get(name, "pip install 'neurotools-xr[eeg]'"),
             ) from error  # fmt: skip
 
 
@@ -49,7 +55,7 @@ def samples(raw: Any, picks: list[int], path: Path, lazy: bool) -> Any:
     if lazy:
         read = functools.partial(_part, raw, np.asarray(picks))
         return on_disk(read, (len(picks), int(raw.n_times)), "float64", path)
-    with mne_reading(path, "the samples"):
+    with mne_reading(path, "a block of samples"):
         return np.ascontiguousarray(raw.get_data(picks=picks))
 
 

@@ -13,6 +13,8 @@ import mne
 import numpy as np
 import pytest
 
+from . import vendor_files
+
 SCRIPT = Path(__file__).with_name("mutate_eeg.py")
 EACH = 15  # damaged copies of each file
 
@@ -78,6 +80,15 @@ def test_files_made_here(tmp_path):
     beside = [f"{stem}_meg.fif:{stem}{ending}" for ending in endings]
     found = run(tmp_path, ["a_raw.fif", "a-epo.fif", "a-ave.fif", *beside])
     check(found)
+
+
+def test_folders_that_are_one_recording(tmp_path):
+    """MFF and MEF, whose readers are libraries of their own, one of them in C."""
+    vendor_files.write_mff(tmp_path / "a.mff")
+    vendor_files.write_mef(tmp_path / "a.mefd")
+    names = [f"a.mff:a.mff/{name}" for name in ("info.xml", "epochs.xml", "sensorLayout.xml", "signal1.bin")]
+    stem = "a.mefd:a.mefd/LA1.timd/LA1-000000.segd/LA1-000000"
+    check(run(tmp_path, [*names, *(f"{stem}.{kind}" for kind in ("tmet", "tidx", "tdat"))]))
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 100])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
+import sys
 from pathlib import Path
 
 import mne
@@ -13,6 +13,9 @@ import scipy.io
 
 import neurotools as nt
 from neurotools.errors import FileError, MissingExtraError
+from neurotools.loaders import eeg_open
+
+from . import vendor_files
 
 mne.set_log_level("ERROR")
 
@@ -293,16 +296,67 @@ def test_eeglab_cut_into_epochs(tmp_path):
 
 
 # ---- packages that MNE needs beside itself ----------------------------------------------------------
-def test_a_reader_that_needs_one_more_package_says_which(tmp_path):
-    """ANT and MFF need packages that MNE does not bring; without them the error names the package."""
-    ant = tmp_path / "a.cnt"
+@pytest.mark.parametrize(
+    ("unit", "factor", "volts"),
+    [("uV", 0.5, 0.5e-6), ("mV", 1.0, 1e-3), ("microvolts", 0.25, 0.25e-6), ("uV", -0.5, -0.5e-6)],
+)
+def test_mef(tmp_path, unit, factor, volts):
+    path = tmp_path / "a.mefd"
+    stored = vendor_files.write_mef(path, unit, factor)
+    recording = nt.load(path)
+    x = recording["seeg/signal"]
+    assert (x.shape, x.attrs["sfreq"], x.attrs["units"]) == ((2, vendor_files.N), vendor_files.RATE, "V")
+    for name, values in stored.items():
+        np.testing.assert_allclose(x.sel(channel=name), values * volts, rtol=1e-12)
+    assert recording["events"].sizes["event"] == 0
+
+
+@pytest.mark.parametrize("unit", ["", "counts", "uA"])
+def test_mef_whose_unit_is_not_known_is_a_question(tmp_path, unit):
+    """MNE calls such numbers volts."""
+    path = tmp_path / "a.mefd"
+    stored = vendor_files.write_mef(path, unit, 0.5)
+    with pytest.raises(FileError, match="does not state the unit") as caught:
+        nt.load(path)
+    assert (caught.value.code, caught.value.found) == ("NT-FILE-006", f"LA1 in {unit!r}, LA2 in {unit!r}")
+    x = nt.load(path, units="uV")["seeg/signal"]
+    np.testing.assert_allclose(x.sel(channel="LA2"), stored["LA2"] * 0.5e-6, rtol=1e-12)
+
+
+def stumps(folder: Path) -> dict[str, Path]:
+    """Beginnings of recordings by the package that reads them."""
+    ant = folder / "a.cnt"
     ant.write_bytes(b"RIFF" + struct.pack("<I", 100) + b"CNT " + bytes(200))
-    mff = tmp_path / "a.mff"
+    mff = folder / "a.mff"
     mff.mkdir()
     (mff / "info.xml").write_text("<?xml version='1.0'?><fileInfo/>")
     (mff / "signal1.bin").write_bytes(bytes(1000))
-    for path, package in ((ant, "antio"), (mff, "mffpy")):
-        present = importlib.util.find_spec(package) is not None
-        # With the package the stump of a file is refused for what it is.
-        with pytest.raises(FileError if present else MissingExtraError, match="" if present else package):
-            nt.load(path)
+    (folder / "a.mefd").mkdir()
+    (folder / "a.mefd/x").write_text("x")
+    (folder / "a.cdt").write_bytes(bytes(100))
+    (folder / "a.cdt.dpa").write_text("SampleFreqHz = 250\nSampleTimeUsec = 4000\n")
+    return {"antio": ant, "mffpy": mff, "pymef": folder / "a.mefd", "curryreader": folder / "a.cdt"}
+
+
+@pytest.mark.parametrize("package", ["antio", "mffpy", "pymef", "curryreader"])
+def test_a_reader_that_needs_one_more_package_says_which(tmp_path, monkeypatch, package):
+    """The extra brings two of the four; the error for any of them names it and the command."""
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(MissingExtraError, match=package) as caught:
+        nt.load(stumps(tmp_path)[package])
+    assert caught.value.code == "NT-DEP-001"
+    brought = package in ("mffpy", "pymef")
+    assert (caught.value.fix == "pip install 'neurotools-xr[eeg]'") == brought
+    assert brought or caught.value.fix.startswith(f"pip install {package} ")
+
+
+@pytest.mark.parametrize("package", ["mffpy", "pymef"])
+def test_stumps_of_formats_that_the_extra_reads_are_refused_for_what_they_are(tmp_path, package):
+    with pytest.raises(FileError):
+        nt.load(stumps(tmp_path)[package])
+
+
+def test_a_reader_that_this_mne_lacks_is_said(tmp_path):
+    with pytest.raises(MissingExtraError, match="does not read MEF 9 files yet") as caught:
+        eeg_open.plain(tmp_path, "read_raw_mef9", "MEF 9")
+    assert caught.value.fix == "pip install --upgrade mne"
