@@ -24,9 +24,10 @@ from neurotools.errors import FileError, ResultError, SettingsError, expect
 
 MANIFEST = "neurotools-manifest.json"
 PART_BYTES = 1 << 24  # what is left on disk is written in parts of this size, and memory is bounded by them
+HASH_BYTES = 1 << 25  # what is left on disk is hashed in parts of this size
 LAZY_BYTES = 1 << 26  # arrays of a recording of more than 64 MiB stay on disk
 # Attributes that say where and when something was computed, not what; a hash of content leaves them out.
-PROVENANCE_ATTRS = {"created", "wall_time_s", "peak_memory_mb", "host", "source", "threads"}
+PROVENANCE_ATTRS = {"created", "wall_time_s", "peak_memory_mb", "host", "source", "threads", "checksum"}
 
 
 # ---- settings travel with a fit -------------------------------------------------------------------
@@ -66,7 +67,9 @@ def versions(*packages: str) -> dict[str, str]:
 def content_hash(*results: xr.Dataset | xr.DataArray | xr.DataTree | pd.DataFrame) -> str:
     """SHA-256 over sorted names, dims, dtypes, values and attributes of results, and cells of tables.
 
-    Times, host facts and pictures are provenance and outside it.
+    Times, host facts and pictures are provenance and outside it. Of an array that was left on disk, a part
+    of ``HASH_BYTES`` at a time is in memory. Parts follow the order of the array's bytes, so a format that
+    stores all channels sample by sample is walked through once for every such part.
     """
     digest = hashlib.sha256()
     for result in results:
@@ -89,14 +92,31 @@ def _feed(digest: Any, result: Any) -> None:
     _feed_attrs(digest, result.attrs)
     for name in sorted(map(str, result.variables)):
         variable = result.variables[name]
-        values = np.asarray(variable.to_numpy())
-        text = values.dtype.kind in "OUST"
-        digest.update(f"{name}|{variable.dims}|{'text' if text else values.dtype.str}".encode())
+        dtype = np.asarray(variable.to_numpy()).dtype if variable._in_memory else variable.dtype
+        text = dtype.kind in "OUST"
+        digest.update(f"{name}|{variable.dims}|{'text' if text else dtype.str}".encode())
         _feed_attrs(digest, variable.attrs)
         if text:
-            digest.update(json.dumps([str(entry) for entry in values.ravel()]).encode())
+            digest.update(json.dumps([str(entry) for entry in variable.to_numpy().ravel()]).encode())
         else:
-            digest.update(np.ascontiguousarray(values).tobytes())
+            for place in _c_order(variable):
+                values = np.ascontiguousarray(variable[place].to_numpy())
+                digest.update(values.reshape(-1).view("uint8").data)
+
+
+def _c_order(variable: xr.Variable) -> Iterator[tuple[Any, ...]]:
+    """Places that cover an array in the order of its bytes; one, unless it is large and lies on disk."""
+    if variable._in_memory or variable.nbytes <= HASH_BYTES:
+        yield ()
+        return
+    axis, inner = variable.ndim - 1, variable.dtype.itemsize
+    while axis > 0 and inner * variable.shape[axis] <= HASH_BYTES:
+        inner *= variable.shape[axis]
+        axis -= 1
+    step = max(HASH_BYTES // inner, 1)
+    for lead in np.ndindex(*variable.shape[:axis]):
+        for start in range(0, variable.shape[axis], step):
+            yield (*lead, slice(start, start + step))
 
 
 def _feed_attrs(digest: Any, attrs: Mapping[Any, Any]) -> None:

@@ -162,6 +162,53 @@ def test_a_large_recording_is_saved_and_opened_part_by_part(large, suffix):
         )
 
 
+HASH = """
+import json, re, sys
+import neurotools as nt
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+small, large = sys.argv[1:]
+nt.content_hash(nt.load(small))
+recording = nt.load(large)
+before = peak()
+found = nt.content_hash(recording)
+print(json.dumps({"extra": peak() - before, "hash": found}))
+"""
+
+
+def test_a_large_recording_is_hashed_part_by_part(large):
+    """Peak resident memory of a fresh process that hashes 205 MB; the hash is that of values in memory."""
+    done = subprocess.run(
+        [sys.executable, "-c", HASH, large.with_name("small.edf"), large],
+        capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=200,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["extra"] <= 3 * provenance.HASH_BYTES
+    assert found["extra"] < CHANNELS * RATE * RECORDS * 8 / 2
+    assert found["hash"] == nt.content_hash(nt.load(large).load())
+
+
+@pytest.mark.parametrize("part", [8, 24, 100, 1000])
+def test_a_hash_does_not_depend_on_its_parts(tmp_path, monkeypatch, part):
+    monkeypatch.setattr(provenance, "HASH_BYTES", part)
+    rng = np.random.default_rng(0)
+    for shape, dtype in (
+        ((3, 41, 4), "f8"),
+        ((7, 5), "i2"),
+        ((40,), "f4"),
+        ((2, 3, 4, 5), "u1"),
+        ((3, 0), "f8"),
+    ):
+        values = rng.integers(100, size=shape).astype(dtype)
+        lazy = xr.Variable(
+            [f"d{i}" for i in range(len(shape))], on_disk(values.__getitem__, shape, dtype, tmp_path)
+        )
+        eager = xr.Variable(lazy.dims, values)
+        assert not lazy._in_memory
+        assert nt.content_hash(xr.Dataset({"x": lazy})) == nt.content_hash(xr.Dataset({"x": eager}))
+        assert not lazy._in_memory
+
+
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_parts_of_every_kind_of_array_come_back_identical(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(provenance, "PART_BYTES", 100)
