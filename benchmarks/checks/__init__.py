@@ -3,6 +3,7 @@
 from benchmarks import block_model, ntf
 from benchmarks.checks import (
     communities,
+    connectivity,
     factorisation,
     kills,
     libraries,
@@ -37,6 +38,12 @@ LIBRARIES = (
     "neurotools/numerics/cp.py",
     "neurotools/numerics/hmm.py",
     "benchmarks/array_functions.py",
+)
+CONNECTIVITY = (
+    "neurotools/numerics/covariance.py",
+    "neurotools/numerics/kernels/lapack.py",
+    "neurotools/signals/connectivity.py",
+    f"{CHECKS_HERE}/connectivity.py",
 )
 SWITCHING = (
     "neurotools/models/switching_glm.py",
@@ -135,6 +142,12 @@ CHECKS = {
                 "benchmarks/recordings.py",
                 f"{CHECKS_HERE}/loading.py",
             ),
+        ),
+        Check(
+            name="connectivity_nilearn",
+            title="Connectivity equals nilearn, live and as recorded, confounds included",
+            run=connectivity.equals_nilearn,
+            code=(*CONNECTIVITY, "neurotools/signals/cleaning.py", "neurotools/signals/confounds.py"),
         ),
         Check(
             name="kills",
@@ -250,6 +263,20 @@ CHECKS = {
             title="Time of forward-backward and of all weighted Gram matrices",
             run=switching.chain_speed,
             code=SWITCHING,
+            kind="speed",
+        ),
+        Check(
+            name="connectivity_speed",
+            title="Connectivity beside nilearn, one thread",
+            run=connectivity.speed,
+            code=CONNECTIVITY,
+            kind="speed",
+        ),
+        Check(
+            name="connectivity_memory",
+            title="Peak memory of many windows of connectivity beyond that of a few",
+            run=connectivity.memory,
+            code=CONNECTIVITY,
             kind="speed",
         ),
         Check(
