@@ -102,7 +102,7 @@ def _posterior(rng, truth, clusters, path) -> xr.Dataset:
         {
             "unit_cluster": ((*each, "unit"), clusters.astype("int16")),
             "n_clusters": (each, (clusters.max(axis=2) + 1).astype("int16")),
-            "state": ((*each, "time"), path.astype("int16")),
+            "time_state": ((*each, "time"), path.astype("int16")),
             "n_states": (each, n_states.astype("int16")),
             "transition": ((*each, "state", "state_to"), moves),
             "dispersion": ((*each, "unit"), rng.gamma(100, 0.1, own)),

@@ -46,7 +46,7 @@ def cluster_latents(post: xr.DataTree, partition: xr.Dataset) -> xr.Dataset:
         The posterior has no thinned draws.
     """
     thinned = posterior_group(post, "thinned", "latent", what=WHAT)
-    group = posterior_group(post, "posterior", "unit_cluster", "state", "loading", what=WHAT)
+    group = posterior_group(post, "posterior", "unit_cluster", "time_state", "loading", what=WHAT)
     if not thinned.sizes.get("draw"):
         raise SchemaError(f"{WHAT} need thinned draws, and none were kept", code="NT-DATA-010", fix="keep=50")
     group = group.sel(draw=thinned["draw"])
@@ -60,7 +60,7 @@ def cluster_latents(post: xr.DataTree, partition: xr.Dataset) -> xr.Dataset:
     found = _as_dataset(clusters, partition, labels, len(drawn.labels))
     if "dynamics_matrix" in thinned and "cluster_to" not in thinned["dynamics_matrix"].dims:
         rules = _rules(
-            thinned, stacked(group["state"]).to_numpy(), clusters, partition["state_label"].to_numpy()
+            thinned, stacked(group["time_state"]).to_numpy(), clusters, partition["state_label"].to_numpy()
         )
         found = found.assign(rules)
     return found

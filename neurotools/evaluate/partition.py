@@ -65,7 +65,7 @@ def point_partition(
     Raises
     ------
     SchemaError
-        The posterior does not hold ``unit_cluster`` and ``state``.
+        The posterior does not hold ``unit_cluster`` and ``time_state``.
     SettingsError
         The loss is unknown, or the coverage is no share.
 
@@ -77,9 +77,9 @@ def point_partition(
     lookup("loss", loss, search.LOSSES)
     if not 0 < coverage <= 1:
         raise SettingsError("coverage is a share, above 0 and up to 1", found=coverage)
-    group = posterior_group(post, "posterior", "unit_cluster", "state", what=WHAT)
+    group = posterior_group(post, "posterior", "unit_cluster", "time_state", what=WHAT)
     chosen = thinned_to(group.sizes["chain"] * group.sizes["draw"], max_draws)
-    units, states = (stacked(group[name]).isel(draw=chosen) for name in ("unit_cluster", "state"))
+    units, states = (stacked(group[name]).isel(draw=chosen) for name in ("unit_cluster", "time_state"))
     found = xr.merge(
         [
             _one(units, "unit", loss, coverage, n_starts=n_starts, seed=seed),
@@ -153,8 +153,8 @@ def state_similarity(post: xr.DataTree, *, n_bins: int = 300, max_draws: int = 2
     xarray.DataArray
         (time, time_to), 1 on the diagonal.
     """
-    group = posterior_group(post, "posterior", "state", what="similarity of states")
-    states = stacked(group["state"])
+    group = posterior_group(post, "posterior", "time_state", what="similarity of states")
+    states = stacked(group["time_state"])
     states = states.isel(draw=thinned_to(states.sizes["draw"], max_draws))
     states = states.isel(time=thinned_to(states.sizes["time"], n_bins))
     together = partitions.coassignment(states.to_numpy())

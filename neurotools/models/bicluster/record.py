@@ -43,7 +43,7 @@ class Record:
         each |= {name: np.zeros(n_draws, dtype="float64") for name in ("lp", "log_likelihood")}
         each |= {name: np.zeros(n_draws, dtype="int16") for name in ("n_clusters", "n_states", *COUNTED)}
         each["unit_cluster"] = np.zeros((n_draws, n), dtype="int16")
-        each["state"] = np.zeros((n_draws, n_time), dtype="int16")
+        each["time_state"] = np.zeros((n_draws, n_time), dtype="int16")
         each["occupancy"] = np.zeros((n_draws, L), dtype="int32")
         return cls(
             counts, prior, interval, kept, each,
@@ -74,7 +74,7 @@ class Record:
         state, state_order = by_size(draw.state)
         each, n_states = self.each, state_order.size
         each["unit_cluster"][k], each["n_clusters"][k] = cluster, cluster_order.size
-        each["state"][k], each["n_states"][k] = state, n_states
+        each["time_state"][k], each["n_states"][k] = state, n_states
         each["occupancy"][k, :n_states] = np.bincount(state)
         each["transition"][k, :n_states, :n_states] = draw.chain.transition[np.ix_(state_order, state_order)]
         each["baseline"][k], each["loading"][k] = draw.theta[:, 0], draw.theta[:, 1:]
@@ -118,9 +118,7 @@ class Record:
             self.whole[f"{name}.{place}"] = array.astype(dtype)
 
 
-def dynamics_of(
-    draw: Draw, clusters: np.ndarray, states: np.ndarray, full: bool
-) -> dict[str, np.ndarray]:
+def dynamics_of(draw: Draw, clusters: np.ndarray, states: np.ndarray, full: bool) -> dict[str, np.ndarray]:
     """Matrix, offset and noise of given states and clusters, in their order; what sends before what receives."""
     J, m = clusters.size, draw.theta.shape[1]
     coef = draw.coef[:, states]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -13,7 +14,7 @@ MAX_KEPT_BYTES = 256e6
 STATS = ("lp", "log_likelihood", "assign_accept", "latent_accept", *COUNTED)
 DIMS: dict[str, tuple[str, ...]] = {
     "unit_cluster": ("unit",),
-    "state": ("time",),
+    "time_state": ("time",),
     "occupancy": ("state",),
     "transition": ("state", "state_to"),
     "dispersion": ("unit",),
@@ -39,7 +40,9 @@ def whole_draws(draws: int, keep: int, chains: int, n_units: int, n_time: int, l
     return np.unique(np.linspace(draws / n, draws, n).round().astype("int64") - 1)
 
 
-def as_tree(records: Sequence[Record], counts: xr.DataArray, held_out: np.ndarray, latent_dim: int) -> xr.DataTree:
+def as_tree(
+    records: Sequence[Record], counts: xr.DataArray, held_out: np.ndarray, latent_dim: int
+) -> xr.DataTree:
     """All groups of the posterior."""
     first = records[0]
     draw = np.arange(next(iter(first.each.values())).shape[0])
