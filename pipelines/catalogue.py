@@ -9,6 +9,7 @@ from rich.text import Text
 
 from neurotools import registry, samples
 from neurotools.loaders.recognise import FORMATS
+from neurotools.models.encoders.presets import PRESETS
 
 from . import terminal
 from .contract import first_sentence
@@ -22,6 +23,7 @@ def everything() -> dict[str, dict[str, str]]:
     return {
         "pipelines": {name: first_sentence(target) for name, target in registry.PIPELINES.items()},
         "samples": {name: _about(samples.describe(name)) for name in samples.names()},
+        "encoders": {name: preset.about for name, preset in PRESETS.items()},
         "models": {name: first_sentence(target) for name, target in registry.MODELS.items()},
         "formats": {", ".join(names): first_sentence(target) for target, names in readers.items()},
     }

@@ -253,22 +253,48 @@ def report(
 
 
 @app.command()
-def convert(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="'recording': any readable recording.")],
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, a folder or a sample.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Ends in .zarr or .nc.")],
+def convert(  # noqa: PLR0917  (each is an argument of the command line)
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="'recording', or an encoder whose weights FILE holds: duin-base."
+        ),
+    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A recording or sample; or a file of weights.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Ends in .zarr or .nc; of weights, a new folder.")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A size of the network: n_memory=20. Of weights only."
+        ),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="What stands before every name in the file of weights.")
+    ] = "",
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Convert a file to an open format."""
+    """Convert a recording, or the published weights of an encoder, to an open format.
+
+    Of weights every name must be used and accounted for, both ways, or nothing is written.
+    """
     with spoken(json, debug):
         from . import conversion, terminal
 
-        path = conversion.convert(name, file, out)
+        coverage = conversion.convert(name, file, out, set_ or (), prefix)
         if json:
-            terminal.as_json({"written": str(path)})
-        else:
-            terminal.out.print("wrote ", terminal.link(path), sep="")
+            terminal.as_json({"written": str(out), **({"coverage": coverage} if coverage else {})})
+            return
+        if coverage:
+            terminal.rows([(how, foreign, ours or "-") for foreign, ours, how in coverage],
+                          ("numbers", "in the file", "here"))  # fmt: skip
+            unused = sum(not ours for _, ours, _ in coverage)
+            terminal.out.print(
+                f"\n{len(coverage)} tensors in the file, {unused} known and not needed; none missing"
+            )
+        terminal.out.print("wrote ", terminal.link(out), sep="")
 
 
 @app.command()

@@ -194,7 +194,7 @@ def train(
         loop.restore()
         while not loop.over(until):
             loop.advance()
-            show(loop.state.step / how.steps)
+            show(loop.state.step / how.steps, loop.standing())
         loop.finish()
         return loop.state
 
@@ -306,6 +306,13 @@ class Loop:
         """Matrix products in the precision that was asked for."""
         kind = PRECISIONS[self.how.precision]
         return torch.autocast(self.place.type, dtype=kind, enabled=kind != torch.float32)
+
+    def standing(self) -> str:
+        """Loss, learning rate and throughput in a few words."""
+        state, how = self.state, self.how
+        loss = self.sums["loss"] / self.n_summed if self.n_summed else state.rows[-1]["loss"]
+        speed = state.samples / max(state.seconds, 1e-9)
+        return f"loss {loss:.4g}, rate {how.rate_at(state.step - 1):.2g}, {speed:.3g} samples/s"
 
     # ---- looks --------------------------------------------------------------------------------------------
     def look(self) -> None:
