@@ -37,7 +37,8 @@ print(affinity)
 fit = nt.NTF(rank=8, n_restarts=5, seed=0).fit(affinity)
 communities = nt.BlockModel(seed=0).fit(fit["motif"])
 connectome = nt.dynamic_connectome(fit, communities)
-nt.plot.plot_time_loadings(fit, stimulus=recording["stimulus/spectrogram"], active=connectome)
+ax = nt.plot.plot_time_loadings(fit, stimulus=recording["stimulus/spectrogram"], active=connectome)
+ax.figure.suptitle("When each motif is engaged, under the song", x=0.02, ha="left")
 
 # %%
 # Communities within a motif

@@ -59,7 +59,9 @@ print(f"median depth of tuning {float(depth.median()):.2f}")
 
 affinity = nt.differential_affinity(counts, smooth_s=0.15)
 fit = nt.NTF(rank=6, n_restarts=2, seed=0).fit(affinity)
-nt.plot.plot_time_loadings(fit.sel(time=slice(40, 70)))
+nt.plot.plot_time_loadings(fit.sel(time=slice(40, 70))).set_title(
+    "Motifs in half a minute of reaching", loc="left"
+)
 
 # %%
 # Do motifs follow the hand?

@@ -82,7 +82,8 @@ print(test["correlation"].to_pandas().round(2))
 print(f"largest {float(test['statistic']):.2f}, p = {float(test['p_value']):.2f}")
 assert 0.01 < float(test["p_value"]) < 0.05
 
-nt.plot.plot_time_loadings(fit, active=nt.dynamic_connectome(fit, communities))
+ax = nt.plot.plot_time_loadings(fit, active=nt.dynamic_connectome(fit, communities))
+ax.set_title("When each motif is engaged in twelve minutes of story", loc="left")
 
 # %%
 # What can go wrong

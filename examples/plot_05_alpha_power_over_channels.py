@@ -100,7 +100,7 @@ plt.show()
 
 communities = nt.BlockModel(seed=0).fit(fit["motif"])
 connectome = nt.dynamic_connectome(fit, communities)
-nt.plot.plot_time_loadings(fit, active=connectome)
+nt.plot.plot_time_loadings(fit, active=connectome).set_title("When alpha power moves together", loc="left")
 
 # %%
 # What can go wrong
