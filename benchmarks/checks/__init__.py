@@ -10,9 +10,11 @@ from benchmarks.checks import (
     loading,
     memory,
     products,
+    sampling,
     songbird,
     start_up,
     switching,
+    switching_data,
     worms,
 )
 from benchmarks.record import Check
@@ -55,6 +57,13 @@ SWITCHING = (
     "neurotools/numerics/switching_prior.py",
     "neurotools/signals/design.py",
     f"{CHECKS_HERE}/switching.py",
+)
+SWITCHING_DATA = (*SWITCHING, f"{CHECKS_HERE}/switching_data.py")
+SAMPLING = (
+    "neurotools/adapters/pymc.py",
+    "neurotools/numerics/hmm.py",
+    "neurotools/numerics/kernels/numba_hmm.py",
+    f"{CHECKS_HERE}/sampling.py",
 )
 WRITING = ("neurotools/provenance.py", "pipelines/outputs.py", "pipelines/job.py", "pipelines/steps.py")
 
@@ -252,9 +261,47 @@ CHECKS = {
         Check(
             name="mouse_strategies",
             title="Choices of mice: three states foretell held-out sessions better than one or two",
-            run=switching.mouse_choices,
-            code=(*SWITCHING, "neurotools/evaluate/states.py"),
+            run=switching_data.mouse_choices,
+            code=(*SWITCHING_DATA, "neurotools/evaluate/states.py"),
             kind="science",
+            group="long",
+            budget_s=300.0,
+        ),
+        Check(
+            name="mouse_peer",
+            title="Choices of mice: likelihood and optimum beside dynamax's logistic HMM",
+            run=switching_data.mouse_peer,
+            code=(*SWITCHING_DATA, "benchmarks/peers"),
+            group="long",
+            budget_s=600.0,
+        ),
+        Check(
+            name="held_out_populations",
+            title="Spikes held out in three recordings: do hidden states foretell them?",
+            run=switching_data.populations,
+            code=(*SWITCHING_DATA, "neurotools/evaluate/states.py"),
+            kind="science",
+            group="long",
+            budget_s=1200.0,
+        ),
+        Check(
+            name="one_state_oracle",
+            title="Couplings of a population without states equal those of nemos",
+            run=switching_data.one_state_oracle,
+            code=(*SWITCHING_DATA, "benchmarks/peers", "neurotools/simulate/populations.py"),
+            group="long",
+        ),
+        Check(
+            name="chain_gradient",
+            title="Hidden chains inside PyMC: gradient of 50,000 samples",
+            run=sampling.chain_gradient,
+            code=SAMPLING,
+        ),
+        Check(
+            name="draws_equal_grid",
+            title="Hidden chains inside PyMC: draws of NUTS have the posterior means of a grid",
+            run=sampling.draws_equal_grid,
+            code=SAMPLING,
             group="long",
             budget_s=300.0,
         ),

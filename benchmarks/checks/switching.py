@@ -112,25 +112,3 @@ def _truth(known: dict[str, np.ndarray], test: xr.DataArray) -> xr.Dataset:
 
 def _right(prob: xr.DataArray, known: dict[str, np.ndarray]) -> float:
     return float((prob.to_numpy().argmax(axis=1) == known["state"][10:].ravel()).mean())
-
-
-# ---- strategies of mice -----------------------------------------------------------------------------------
-def mouse_choices() -> list[Row]:
-    """49,177 choices of 13 mice; five folds of whole sessions, balanced over mice; one to three states."""
-    recording = nt.load(shared("data/behaviour_mouse_2afc_glmhmm"))
-    choice, design = recording["behaviour/choice"], nt.choice_design(recording, n_back=0)
-    model = nt.SwitchingGLM(n_states=3, family="bernoulli", n_restarts=4)
-    scan = nt.select_states(model, choice, design, n_states=(1, 2, 3))
-    score = scan["heldout_score"]
-    gain = (score.sel(n_states=3) - score.sel(n_states=1)).to_numpy()
-    two = (score.sel(n_states=2) - score.sel(n_states=1)).to_numpy()
-    laser = np.sort(np.abs(model.fit(choice, design)["feature_weight"].sel(feature="x2").to_numpy()))
-    return [
-        Row("gain of three states over one, mean of five folds", float(gain.mean()), ">= 0.015",
-            interval=(float(gain.min()), float(gain.max())), unit="bit per trial",
-            note="another implementation, one split: .019"),
-        Row("the same, least of five folds", float(gain.min()), ">= 0", unit="bit per trial"),
-        Row("gain of two states over one, mean of five folds", float(two.mean()), unit="bit per trial"),
-        Row("laser weight of one state over the next largest", float(laser[-1] / laser[-2]), ">= 3",
-            note="one state carries the effect of the laser, as published"),
-    ]  # fmt: skip
