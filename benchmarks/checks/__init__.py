@@ -22,12 +22,14 @@ from benchmarks.record import Check
 CHECKS_HERE = "benchmarks/checks"
 SWEEPS = (
     "neurotools/numerics/affinity.py",
+    "neurotools/numerics/lowrank.py",
     "neurotools/numerics/ntf.py",
+    "neurotools/numerics/ordered.py",
     "neurotools/numerics/pairs.py",
     "neurotools/numerics/tensor.py",
     "neurotools/numerics/units.py",
 )
-FACTORISATION = (*SWEEPS, "neurotools/signals/affinity.py", "neurotools/models/ntf.py")
+FACTORISATION = (*SWEEPS, "neurotools/signals/affinity.py", "neurotools/models/ntf")
 BLOCK_MODEL = (
     "neurotools/models/block_model.py",
     "neurotools/numerics/blockmodel.py",

@@ -10,12 +10,14 @@ from neurotools.schema import space_dim
 
 
 def motif(fit: xr.Dataset, component: int | None = None) -> xr.DataArray:
-    """Motif matrices of a factorisation, (component, unit, unit_to), symmetric with diagonal zero.
+    """Motif matrices of a factorisation, (component, unit, unit_to), diagonal zero.
+
+    Symmetric, unless pairs are ordered: then the first unit leads and the second follows.
 
     Parameters
     ----------
     fit : xarray.Dataset
-        Result of ``nt.NTF``. For the layout ``symcp`` the motif is the outer product of the unit loadings.
+        Result of ``nt.NTF``. For the layouts of unit loadings the motif is the sum of their outer products.
     component : int, optional
         One motif alone, (unit, unit_to).
 
@@ -50,8 +52,9 @@ def motif(fit: xr.Dataset, component: int | None = None) -> xr.DataArray:
         return fit["motif"]
     loading = fit["unit_loading"]
     dim = space_dim(loading)
-    other = loading.rename({dim: f"{dim}_to"})
+    follows = fit.get("unit_to_loading", loading.rename({dim: f"{dim}_to"}))
     off = xr.DataArray(~np.eye(loading.sizes[dim], dtype=bool), dims=(dim, f"{dim}_to"))
     with xr.set_options(arithmetic_join="exact"):
-        values = (loading * other * off).rename("motif")
+        values = loading * follows
+        values = ((values.sum("part") if "part" in values.dims else values) * off).rename("motif")
     return values.transpose(*[d for d in ("component", dim, f"{dim}_to") if d in values.dims])

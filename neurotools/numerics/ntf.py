@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -44,8 +44,8 @@ class Factors:
 
 
 @runtime_checkable
-class Layout(Protocol):
-    """What a model of space has to offer the alternating updates."""
+class Sized(Protocol):
+    """What any arrangement of the data has to say of itself."""
 
     n_space: int
     n_subjects: int
@@ -53,6 +53,17 @@ class Layout(Protocol):
     norm2: float  # squared norm of what was observed
     sets: Array  # distinct sets of subjects in which entries of space were observed
     ever: Array  # one for entries of space that some subject shows, else zero
+
+    def modes(self, factors: Factors) -> list[Array]:
+        """Factors whose outer product is the model: ..., space, subject, time.
+
+        They are zero where nothing was observed.
+        """
+
+
+@runtime_checkable
+class Layout(Sized, Protocol):
+    """What a model of space has to offer the alternating updates."""
 
     def improve(self, factors: Factors) -> tuple[Array, Array]:
         """A better ``space`` with subjects and time held fixed, and what ``project`` gives for it."""
@@ -63,14 +74,8 @@ class Layout(Protocol):
     def grams(self, space: Array) -> Array:
         """Gram matrices of the patterns over what each subject shows: (restart, subject or 1, r, r)."""
 
-    def modes(self, factors: Factors) -> list[Array]:
-        """Factors whose outer product is the model: ..., space, subject, time.
 
-        They are zero where nothing was observed.
-        """
-
-
-Sweep = Callable[[Layout, Factors], tuple[Factors, Array]]
+Sweep = Callable[[Any, Factors], tuple[Factors, Array]]
 
 
 # ---- what was observed ------------------------------------------------------------------------------
@@ -134,8 +139,8 @@ def time_terms(seen: Array, grams: Array, subject: Array) -> tuple[Array, Array]
     return product, weighted_grams(subject, grams, everyone)[:, 0, :, :]
 
 
-def start(layout: Layout, rank: int, seeds: Sequence[Sequence[int]]) -> Factors:
-    """Uniform random factors, one model per seed, scaled so that each model fits the data best."""
+def drawn(layout: Sized, rank: int, seeds: Sequence[Sequence[int]]) -> Factors:
+    """Uniform random factors, one model per seed; ones for a single subject."""
     xp = namespace(layout.sets)
     sizes = (layout.n_space, layout.n_subjects, layout.n_time)
     draws: list[list[np.ndarray]] = []
@@ -143,7 +148,14 @@ def start(layout: Layout, rank: int, seeds: Sequence[Sequence[int]]) -> Factors:
         rng = np.random.default_rng(list(seed))
         draws.append([rng.uniform(size=(rank, size)) for size in sizes])
     space, subject, time = (like(np.stack(mode), layout.sets) for mode in zip(*draws, strict=True))
-    subject = subject if layout.n_subjects > 1 else xp.ones_like(subject)
+    return Factors(space, subject if layout.n_subjects > 1 else xp.ones_like(subject), time)
+
+
+def start(layout: Layout, rank: int, seeds: Sequence[Sequence[int]]) -> Factors:
+    """Uniform random factors, one model per seed, scaled so that each model fits the data best."""
+    xp = namespace(layout.sets)
+    factors = drawn(layout, rank, seeds)
+    space, subject, time = factors.space, factors.subject, factors.time
     product, matrix = time_terms(layout.project(space), layout.grams(space), subject)
     inner = xp.sum(product * time, axis=(-2, -1))
     scale = inner / xp.sum(matrix * tensor.gram(time), axis=(-2, -1))
@@ -165,7 +177,7 @@ class Solution:
 
 
 def solve(
-    layout: Layout,
+    layout: Sized,
     begin: Factors,
     step: Sweep,
     *,
@@ -206,7 +218,7 @@ class PairLayout:
 
     def __init__(self, data: pairs.PairTensor, observed: np.ndarray) -> None:
         example = data.slices(0, 1, 0, 1)
-        first, second = pair_index(data.n_units)
+        first, second = pair_index(data.n_units, data.ordered)
         self.data = data
         self.n_space = len(first)
         self.n_subjects = observed.shape[0]
@@ -251,7 +263,43 @@ class PairLayout:
         return [factors.space * self.ever, factors.subject, factors.time]
 
 
-class UnitLayout:
+class OfUnits:
+    """What layouts of loadings over units share: who shows which unit, and least squares for one side."""
+
+    def __init__(self, example: Array, observed: np.ndarray, n_time: int) -> None:
+        xp = namespace(example)
+        self.n_subjects, self.n_units = observed.shape
+        self.n_time = n_time
+        sets, group = observation_sets(observed)
+        rows, member = np.unique(observed, axis=0, return_inverse=True)
+        self.sets = like(sets.astype("float64"), example)
+        self.ever = like(observed.any(axis=0).astype("float64"), example)
+        self.group = xp.asarray(group, device=device_of(example))
+        self.kinds = like(rows.astype("float64"), example)  # distinct rows of ``observed``
+        self.member = xp.asarray(member.reshape(-1), device=device_of(example))  # kind of each subject
+
+    def _coupling(self, other: Array, factors: Factors) -> tensor.Coupling:
+        """Coupling for one side of every pair, with the ``other`` side fixed."""
+        over_time = tensor.gram(factors.time)[:, None, :, :]
+        both = weighted_grams(factors.subject, over_time * self._by_subject(self._masked(other)), self.sets)
+        own = weighted_grams(factors.subject, over_time, self.sets)
+        everyone = tensor.grouped_gram(both, self.group)
+        itself = tensor.grouped_gram(own, self.group)
+        return tensor.Coupling(  # a unit is no partner of its own
+            lambda f, r: everyone.explained(f, r) - other[:, r, :] * itself.explained(f * other, r),
+            everyone.curvature - other * other * itself.curvature,
+        )
+
+    def _masked(self, factor: Array) -> Array:
+        """Gram matrix over the units that each kind of subject shows: (restart, kind, r, r)."""
+        kinds = range(self.kinds.shape[0])
+        return namespace(factor).stack([(factor * self.kinds[k, :]) @ factor.mT for k in kinds], axis=1)
+
+    def _by_subject(self, kinds: Array) -> Array:
+        return kinds if kinds.shape[1] == 1 else namespace(kinds).take(kinds, self.member, axis=1)
+
+
+class UnitLayout(OfUnits):
     """Every component has one loading per unit; its motif is their outer product, off the diagonal.
 
     Because both sides of a pair share the loading, least squares is quartic in it. The alternating update
@@ -260,19 +308,10 @@ class UnitLayout:
     """
 
     def __init__(self, data: units.UnitProducts, observed: np.ndarray, n_time: int) -> None:
-        example = data.example
-        xp = namespace(example)
+        super().__init__(data.example, observed, n_time)
         self.data = data
-        self.n_subjects, self.n_space = observed.shape
-        self.n_time = n_time
+        self.n_space = self.n_units
         self.norm2 = 0.5 * data.norm2
-        sets, group = observation_sets(observed)
-        rows, member = np.unique(observed, axis=0, return_inverse=True)
-        self.sets = like(sets.astype("float64"), example)
-        self.ever = like(observed.any(axis=0).astype("float64"), example)
-        self.group = xp.asarray(group, device=device_of(example))
-        self.kinds = like(rows.astype("float64"), example)  # distinct rows of ``observed``
-        self.member = xp.asarray(member.reshape(-1), device=device_of(example))  # kind of each subject
 
     def terms(self, factors: Factors) -> tuple[Array, tensor.Coupling]:
         """Product and coupling for one side of every pair, the other side fixed at the same loading."""
@@ -285,17 +324,7 @@ class UnitLayout:
         xp, loading = namespace(factors.time), factors.space
         product = self.data.apply(lifted, self._flat(loading), moments(factors))
         product = xp.reshape(product, loading.shape)
-        over_time = tensor.gram(factors.time)[:, None, :, :]
-        both = weighted_grams(factors.subject, over_time * self._by_subject(self._masked(loading)), self.sets)
-        own = weighted_grams(factors.subject, over_time, self.sets)
-        everyone = tensor.grouped_gram(both, self.group)
-        itself = tensor.grouped_gram(own, self.group)
-
-        coupling = tensor.Coupling(  # a unit is no partner of its own
-            lambda f, r: everyone.explained(f, r) - loading[:, r, :] * itself.explained(f * loading, r),
-            everyone.curvature - loading * loading * itself.curvature,
-        )
-        return product, coupling
+        return product, self._coupling(loading, factors)
 
     def improve(self, factors: Factors) -> tuple[Array, Array]:
         """One descent step of all loadings of a restart, of exact length."""
@@ -317,14 +346,6 @@ class UnitLayout:
     def _seen(self, lifted: Array, space: Array) -> Array:
         seen = 0.5 * self.data.form(lifted, self._flat(space))
         return namespace(seen).reshape(seen, (*space.shape[:2], self.n_subjects, self.n_time))
-
-    def _masked(self, factor: Array) -> Array:
-        """Gram matrix over the units that each kind of subject shows: (restart, kind, r, r)."""
-        kinds = range(self.kinds.shape[0])
-        return namespace(factor).stack([(factor * self.kinds[k, :]) @ factor.mT for k in kinds], axis=1)
-
-    def _by_subject(self, kinds: Array) -> Array:
-        return kinds if kinds.shape[1] == 1 else namespace(kinds).take(kinds, self.member, axis=1)
 
     def _quartic(self, loading: Array, change: Array, factors: Factors) -> list[Array]:
         """Coefficients of the model's squared norm along ``loading + step * change``, powers 0 to 4."""

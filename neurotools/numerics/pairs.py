@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from neurotools.arrays import Array, device_of, namespace
+from neurotools.arrays import Array, device_of, namespace, to_numpy
 from neurotools.numerics import affinity
 from neurotools.numerics.affinity import Slices, pairs_before
 
@@ -34,14 +34,24 @@ class PairTensor:
     n_units: int
     block_rows: int
     unit_edges: tuple[int, ...] = ()
+    ordered: bool = False  # pairs (i, j) and (j, i) are two
+    row_edges: tuple[int, ...] = ()  # where blocks of rows begin, if not at every ``block_rows``
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return pairs_before(self.n_units, self.n_units, self.ordered)
+
+    def place(self, first: int, last: int) -> slice:
+        """Where the pairs lie whose first unit is ``first <= i < last``."""
+        return slice(*(pairs_before(unit, self.n_units, self.ordered) for unit in (first, last)))
 
     def blocks(self) -> Iterator[tuple[slice, slice, Array]]:
         """Rows, pairs and values (row, pair) of every block."""
-        rows = [*range(0, self.n_rows, self.block_rows), self.n_rows]
+        rows = self.row_edges or (*range(0, self.n_rows, self.block_rows), self.n_rows)
         for start, stop in itertools.pairwise(rows):
             for first, last in itertools.pairwise(self.unit_edges or (0, self.n_units)):
-                place = slice(pairs_before(first, self.n_units), pairs_before(last, self.n_units))
-                yield slice(start, stop), place, self.slices(start, stop, first, last)
+                yield slice(start, stop), self.place(first, last), self.slices(start, stop, first, last)
 
     @property
     def whole(self) -> bool:
@@ -49,44 +59,46 @@ class PairTensor:
         return self.n_rows <= self.block_rows and len(self.unit_edges) <= 2
 
 
-def stored(values: Float[Array, "row pair"], n_units: int) -> PairTensor:
+def stored(values: Float[Array, "row pair"], n_units: int, ordered: bool = False) -> PairTensor:
     """Pair tensor that lies in memory."""
 
     def slices(start: int, stop: int, first: int = 0, last: int | None = None) -> Array:
-        last = n_units if last is None else last
-        return values[start:stop, pairs_before(first, n_units) : pairs_before(last, n_units)]
+        return values[start:stop, tensor.place(first, n_units if last is None else last)]
 
-    return PairTensor(slices, values.shape[0], n_units, max(values.shape[0], 1))
+    tensor = PairTensor(slices, values.shape[0], n_units, max(values.shape[0], 1), ordered=ordered)
+    return tensor
 
 
 def gathered(tensor: PairTensor) -> PairTensor:
     """The same tensor with all its pairs made once and kept."""
     example = tensor.slices(0, 1, 0, 1)
-    shape = (pairs_before(tensor.n_units, tensor.n_units), tensor.n_rows)
+    shape = (tensor.n_pairs, tensor.n_rows)
     values = namespace(example).empty(shape, dtype=example.dtype, device=device_of(example))
     for rows, place, block in tensor.blocks():
         values[place, rows] = block.mT
-    return stored(values.mT, tensor.n_units)
+    return stored(values.mT, tensor.n_units, tensor.ordered)
 
 
 def made(kernel: str, drives: affinity.Drives, stored_bytes: float) -> PairTensor:
     """Pairs of a kernel, kept if they take no more than ``stored_bytes``, else made in blocks."""
     n_rows, n_units = drives.up.shape
-    n_pairs = max(1, pairs_before(n_units, n_units))
+    ordered = kernel in affinity.ORDERED
+    n_pairs = max(1, pairs_before(n_units, n_units, ordered))
     room = max(1, BLOCK_BYTES // np.dtype(str(drives.up.dtype).rsplit(".", maxsplit=1)[-1]).itemsize)
     block_rows = min(n_rows, BLOCK_ROWS)
-    edges = unit_edges(n_units, room // block_rows)
+    edges = unit_edges(n_units, room // block_rows, ordered)
     if kernel in affinity.WINDOWED:  # a window serves all units at once
         block_rows, edges = max(1, room // n_pairs), (0, n_units)
-    tensor = PairTensor(affinity.slices_of(kernel, drives), n_rows, n_units, block_rows, edges)
+    tensor = PairTensor(affinity.slices_of(kernel, drives), n_rows, n_units, block_rows, edges, ordered)
     return gathered(tensor) if n_rows * n_pairs * (BLOCK_BYTES // room) <= stored_bytes else tensor
 
 
-def unit_edges(n_units: int, n_pairs: int) -> tuple[int, ...]:
+def unit_edges(n_units: int, n_pairs: int, ordered: bool = False) -> tuple[int, ...]:
     """Where to cut the units so that the pairs of a piece number about ``n_pairs``, at least one unit's."""
     edges = [0]
     for unit in range(1, n_units):
-        if pairs_before(unit + 1, n_units) - pairs_before(edges[-1], n_units) > n_pairs:
+        begin, end = (pairs_before(i, n_units, ordered) for i in (edges[-1], unit + 1))
+        if end - begin > n_pairs:
             edges.append(unit)
     return (*edges, n_units)
 
@@ -96,7 +108,7 @@ def contract(tensor: PairTensor, weight: Float[Array, "k row"]) -> Float[Array, 
     xp = namespace(weight)
     if tensor.whole:
         return weight @ tensor.slices(0, tensor.n_rows)
-    shape = (weight.shape[0], pairs_before(tensor.n_units, tensor.n_units))
+    shape = (weight.shape[0], tensor.n_pairs)
     total = xp.zeros(shape, dtype=weight.dtype, device=device_of(weight))
     for rows, place, block in tensor.blocks():
         total[:, place] = total[:, place] + weight[:, rows] @ block
@@ -121,3 +133,15 @@ def squared_norm(tensor: PairTensor, chosen: Float[Array, pair] | None = None) -
         block = block if chosen is None else block * chosen[place]
         total += float(namespace(block).sum(block * block))
     return total
+
+
+def support(tensor: PairTensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values above zero, and the pair and row of each, on the host."""
+    values, places, rows = [], [], []
+    for row, place, block in tensor.blocks():
+        held = to_numpy(block)
+        at_row, at_pair = np.nonzero(held)
+        values.append(held[at_row, at_pair])
+        places.append(at_pair + (place.start or 0))
+        rows.append(at_row + (row.start or 0))
+    return np.concatenate(values), np.concatenate(places), np.concatenate(rows)

@@ -72,6 +72,83 @@ class RankTwo:
         return square[:, :n_rows] + square[:, n_rows:] - (loading * loading) @ self.diagonal.mT
 
 
+class Crossed:
+    """A_t = p m' + m p' without its diagonal: what rises in one unit and falls in the other."""
+
+    def __init__(self, up: Float[Array, "row unit"], down: Float[Array, "row unit"]) -> None:
+        xp = namespace(up)
+        self.stack = self.example = xp.concat([up, down], axis=0)
+        self.n_rows = up.shape[0]
+        self.diagonal = 2.0 * up * down  # zero, unless a unit rises and falls at once
+        both = xp.sum(up * down, axis=-1)
+        lengths = xp.sum(up * up, axis=-1) * xp.sum(down * down, axis=-1)
+        self.norm2 = float(2.0 * xp.sum(lengths + both * both) - xp.sum(self.diagonal * self.diagonal))
+
+    def lift(self, loading: Float[Array, "k unit"]) -> Float[Array, "k row2"]:
+        """Inner products of the loadings with every p and every m."""
+        return loading @ self.stack.mT
+
+    def apply(self, lifted: Array, loading: Array, weight: Array) -> Array:
+        """See ``UnitProducts.apply``."""
+        xp = namespace(loading)
+        swapped = xp.concat([lifted[:, self.n_rows :] * weight, lifted[:, : self.n_rows] * weight], axis=-1)
+        return swapped @ self.stack - (weight @ self.diagonal) * loading
+
+    def form(self, lifted: Array, loading: Array) -> Array:
+        """See ``UnitProducts.form``."""
+        product = lifted[:, : self.n_rows] * lifted[:, self.n_rows :]
+        return 2.0 * product - (loading * loading) @ self.diagonal.mT
+
+
+class Directed:
+    """A_t = p s' + m n' without its diagonal: ordered pairs, what leads first and what follows second.
+
+    The two sides of a pair have loadings of their own. ``side`` 0 is the one that leads.
+    """
+
+    def __init__(self, led: tuple[Array, Array], follows: tuple[Array, Array]) -> None:
+        xp = namespace(*led)
+        self.stacks = [xp.concat(list(parts), axis=0) for parts in (led, follows)]
+        self.example = self.stacks[0]
+        self.n_rows = led[0].shape[0]
+        self.diagonal = led[0] * follows[0] + led[1] * follows[1]
+        lengths = [xp.sum(stack * stack, axis=-1) for stack in self.stacks]
+        crossed = [xp.sum(rise * fall, axis=-1) for rise, fall in (led, follows)]
+        total = xp.sum(lengths[0] * lengths[1]) + 2.0 * xp.sum(crossed[0] * crossed[1])
+        self.norm2 = float(total - xp.sum(self.diagonal * self.diagonal))
+
+    def apply(self, other: Array, weight: Array, side: int) -> Array:
+        """Sum over rows of weight[k, t] A_t other[k] (``side`` 0) or its transpose: (k, unit)."""
+        xp = namespace(other)
+        lifted = (other @ self.stacks[1 - side].mT) * xp.concat([weight, weight], axis=-1)
+        return lifted @ self.stacks[side] - (weight @ self.diagonal) * other
+
+    def form(self, leads: Array, follows: Array) -> Array:
+        """leads[k]' A_t follows[k]: (k, row)."""
+        product = (leads @ self.stacks[0].mT) * (follows @ self.stacks[1].mT)
+        both = product[:, : self.n_rows] + product[:, self.n_rows :]
+        return both - (leads * follows) @ self.diagonal.mT
+
+
+class DirectedPairs:
+    """The same products from slices of ordered pairs."""
+
+    def __init__(self, data: pairs.PairTensor) -> None:
+        self.data = data
+        self.example = data.slices(0, 1, 0, 1)
+        self.norm2 = pairs.squared_norm(data)
+
+    def apply(self, other: Array, weight: Array, side: int) -> Array:
+        """See ``Directed.apply``."""
+        matrices = affinity.unpack(pairs.contract(self.data, weight), self.data.n_units, ordered=True)
+        return ((matrices if side == 0 else matrices.mT) @ other[..., None])[..., 0]
+
+    def form(self, leads: Array, follows: Array) -> Array:
+        """See ``Directed.form``."""
+        patterns = leads[..., :, None] * follows[..., None, :]
+        return pairs.project(self.data, affinity.pack(patterns, ordered=True))
+
+
 class Semiseparable:
     """A_t[i, j] = p(u_i) q(u_j) for u_j <= u_i, symmetric: after sorting, a product costs two running sums.
 
@@ -160,13 +237,23 @@ class OfPairs:
 # ---- which kernel has which form ------------------------------------------------------------------------
 def geomean(drives: Drives) -> UnitProducts:
     """Rank two in the square roots of the drives."""
-    xp = namespace(drives.up)
-    return RankTwo(xp.sqrt(drives.up), xp.sqrt(drives.down))
+    return RankTwo(*(rooted for rooted, _ in affinity.alike(drives, root=True)))
 
 
 def product(drives: Drives) -> UnitProducts:
     """Rank two in the drives."""
     return RankTwo(drives.up, drives.down)
+
+
+def anti(drives: Drives) -> UnitProducts:
+    """Rank two in the square roots of the drives, rising parts against falling ones."""
+    return Crossed(*affinity.opposed(drives)[0])
+
+
+def lagged(drives: Drives) -> Directed:
+    """Rank two in the square roots of the drives now and a lag earlier."""
+    (led_up, up), (led_down, down) = affinity.sent_first(drives)
+    return Directed((led_up, led_down), (up, down))
 
 
 def minimum(drives: Drives) -> UnitProducts:
@@ -189,6 +276,12 @@ def ratio(drives: Drives) -> UnitProducts:
     return Semiseparable(drives.up, drives.down, generators)
 
 
-RANK_TWO: dict[str, Callable[[Drives], UnitProducts]] = {"geomean": geomean, "product": product}
+RANK_TWO: dict[str, Callable[[Drives], UnitProducts]] = {
+    "geomean": geomean,
+    "product": product,
+    "edge": product,
+    "anti": anti,
+}
 SORTED: dict[str, Callable[[Drives], UnitProducts]] = {"min": minimum, "ratio": ratio}
 SHORT_FORMS = RANK_TWO | SORTED
+DIRECTED: dict[str, Callable[[Drives], Directed]] = {"lagged": lagged}

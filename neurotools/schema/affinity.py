@@ -12,6 +12,7 @@ import xarray as xr
 from neurotools.errors import SchemaError
 from neurotools.schema.ask import SPACE_DIMS, Schema, space_dim
 
+MADE = ("smooth_s", "normalise", "floor", "lag_s")  # attrs that say how, handed on to a fit
 SYMMETRY_TOLERANCE = 1e-6  # of the largest value: enough for float32, far below any real asymmetry
 
 
@@ -33,6 +34,8 @@ class AffinityParts:
     dense: np.ndarray | None = None
     window: int = 0
     edges: tuple[int, ...] = ()
+    sent: tuple[np.ndarray, np.ndarray] | None = None  # drives a lag earlier (subject, time, unit)
+    ordered: bool = False  # (i, j) and (j, i) are two pairs
     made: Mapping[str, Any] = field(default_factory=dict)  # how: smooth_s, normalise, floor
 
     @property
@@ -77,6 +80,7 @@ def affinity_parts(data: Any) -> AffinityParts:
     if any(float(drive.min()) < 0 for drive in drives):
         raise SchemaError("drives of an affinity are never negative", code="NT-DATA-003")
     up, down = (_with_subject(drive) for drive in drives)
+    sent = _sent(data, dim)
     observed = data["observed"].transpose(*[d for d in ("subject", dim) if d in data["observed"].dims])
     return AffinityParts(
         dim=dim,
@@ -84,12 +88,26 @@ def affinity_parts(data: Any) -> AffinityParts:
         observed=np.broadcast_to(observed.to_numpy().astype(bool), (up.shape[0], up.shape[2])),
         coords=_kept(data, dim),
         kernel=str(data.attrs["kernel"]),
-        made={name: data.attrs[name] for name in ("smooth_s", "normalise", "floor") if name in data.attrs},
+        made={name: data.attrs[name] for name in MADE if name in data.attrs},
         up=up,
         down=down,
         window=int(data.attrs.get("window_samples", 0)),
         edges=session_edges(data["drive_up"]),
+        sent=sent,
+        ordered=sent is not None,
     )
+
+
+def _sent(data: xr.Dataset, dim: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Drives of the unit that leads, where pairs are ordered."""
+    names = ("sent_up", "sent_down")
+    if not all(name in data for name in names):
+        return None
+    schema = Schema("an affinity of ordered pairs", dims=("subject?", "time", dim))
+    first, second = (_with_subject(schema.require(data[name])) for name in names)
+    if min(float(first.min()), float(second.min())) < 0:
+        raise SchemaError("drives of an affinity are never negative", code="NT-DATA-003")
+    return first, second
 
 
 def session_edges(array: xr.DataArray) -> tuple[int, ...]:
@@ -141,13 +159,15 @@ def _dense_parts(data: xr.DataArray) -> AffinityParts:
             found=f"{int((values < 0).sum())} negative values",
             fix="rectify it, or choose a kernel that is not negative",
         )
-    worst = float(np.abs(values - np.swapaxes(values, -1, -2)).max())
+    ordered = bool(data.attrs.get("ordered", 0))
+    worst = 0.0 if ordered else float(np.abs(values - np.swapaxes(values, -1, -2)).max())
     if worst > SYMMETRY_TOLERANCE * float(values.max() or 1.0):
         raise SchemaError(
             f"{what} must be symmetric",
             code="NT-DATA-005",
             found=f"largest difference between {dim} and {dim}_to {worst:g}",
-            fix="average it with its transpose if the direction does not matter",
+            fix="average it with its transpose if the direction does not matter; if it does, "
+            "data.attrs['ordered'] = 1",
         )
     return AffinityParts(
         dim=dim,
@@ -156,6 +176,7 @@ def _dense_parts(data: xr.DataArray) -> AffinityParts:
         coords=_kept(data, dim),
         kernel=str(data.attrs.get("kernel", "dense")),
         dense=values,
+        ordered=ordered,
         edges=session_edges(array),
     )
 

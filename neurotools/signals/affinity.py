@@ -26,6 +26,7 @@ def differential_affinity(
     smooth_s: float | None = None,
     normalise: str = "max",
     floor: float = 0.0,
+    lag_s: float | None = None,
 ) -> xr.Dataset:
     """How strongly every two units move together at each moment, in factored form.
 
@@ -40,33 +41,42 @@ def differential_affinity(
         With several subjects, a unit that was not seen in one is a row of NaN there (or False in a coordinate
         ``observed`` over (subject, unit)); NaN in part of a row is an error. The slope never crosses the edge
         of a session (coordinate ``session`` on ``time``).
-    kernel : {"geomean", "product", "min", "ratio", "corr_window"}
+    kernel : {"geomean", "product", "min", "ratio", "anti", "lagged", "corr_window", "mtd", "edge"}
         How two drives make an affinity, with a, b the sizes of two slopes of equal sign: sqrt(ab), ab,
-        min(a, b), min/max. ``corr_window`` is another measure of the family: the Pearson correlation of the
-        traces in a sliding window of width ``smooth_s``, where positive.
+        min(a, b), min/max. ``anti`` is sqrt(ab) for slopes of opposite sign; ``lagged`` is sqrt(ab) where a
+        is the slope of the first unit ``lag_s`` earlier, so that pairs are ordered. Three measures of fMRI
+        belong to the family, each where it is positive: ``corr_window``, the Pearson correlation of the
+        traces in a sliding window of width ``smooth_s``; ``mtd``, the mean over such a window of the product
+        of two temporal derivatives in units of their standard deviation (multiplication of temporal
+        derivatives); ``edge``, the product of the standardised traces (edge time series).
     smooth_s : float, optional
         Standard deviation in s of the Gaussian whose derivative filters the traces; the clock has to be
-        regular. Without it slopes are finite differences. For ``corr_window`` the width of the window in s.
+        regular. Without it slopes are finite differences. For ``corr_window`` and ``mtd`` the width of the
+        window in s. Not for ``edge``.
     normalise : {"max", "percentile99", "none"}
         What the slopes of a unit are divided by: their largest size, the 99th percentile of the sizes that
-        are not zero, or nothing. ``corr_window`` has no scale, and ignores it.
+        are not zero, or nothing. ``corr_window``, ``mtd`` and ``edge`` have their own scale, and ignore it.
     floor : float
-        Scaled slopes smaller than this count as no motion. Not for ``corr_window``.
+        Scaled slopes smaller than this count as no motion. Not for ``corr_window`` and ``mtd``.
+    lag_s : float, optional
+        For ``lagged``: how much earlier the first unit of a pair moves, in s, rounded to samples.
 
     Returns
     -------
     xarray.Dataset
-        ``drive_up``, ``drive_down`` (subject?, unit, time), ``observed`` and ``silent`` (subject?, unit).
+        ``drive_up``, ``drive_down`` (subject?, unit, time), ``observed`` and ``silent`` (subject?, unit);
+        for ``lagged`` also ``sent_up`` and ``sent_down``, the drives ``lag_s`` earlier.
         A silent unit never moves: its drives are zero. attrs ``kernel``, ``normalise``, ``floor``, and where
-        given ``smooth_s``. For ``corr_window`` the drives are the positive and negative part of the
-        standardised traces, and ``window_samples`` is the width in samples.
+        given ``smooth_s`` and ``lag_s``. For ``corr_window`` and ``edge`` the drives are the positive and
+        negative part of the standardised traces; ``window_samples`` is the width of a window.
 
     Raises
     ------
     SchemaError
         Wrong dimensions, irregular clock with ``smooth_s``, values that are missing in part of a row.
     SettingsError
-        An unknown kernel or normalisation, a negative width or floor, ``corr_window`` without a width.
+        An unknown kernel or normalisation, a negative width or floor, a window without a width, a lag
+        without the kernel ``lagged`` or the other way round.
 
     Notes
     -----
@@ -75,6 +85,7 @@ def differential_affinity(
     a setting here.
     """
     _check_settings(kernel, smooth_s, normalise, floor)
+    _check_lag(kernel, lag_s)
     traces = TRACES.require(x)
     if traces.sizes["time"] < 2:
         raise SchemaError("slopes need at least two samples", code="NT-DATA-010", found=dict(traces.sizes))
@@ -86,17 +97,20 @@ def differential_affinity(
         attrs["smooth_s"] = float(smooth_s)
     if kernel in maths.WINDOWED and smooth_s is not None:
         attrs["window_samples"] = _window_samples(smooth_s, _rate(traces, edges))
-        g, scale = _standardised(values)
-    else:
-        g = _slopes(traces, values, edges, smooth_s)
-        scale = maths.NORMALISERS[normalise](g)
+    g, scale = _scaled(traces, values, edges, kernel=kernel, smooth_s=smooth_s, normalise=normalise)
     up, down = maths.rectified(g, scale, float(floor))
     silent = observed & ~((up > 0) | (down > 0)).any(axis=-1)
     space = tuple(str(d) for d in traces.dims if d != "time")
+    drives = {"drive_up": up, "drive_down": down}
+    if lag_s is not None:
+        attrs["lag_samples"] = _lag_samples(lag_s, _rate(traces, edges))
+        attrs["lag_s"] = float(lag_s)
+        drives["sent_up"], drives["sent_down"] = (
+            maths.lagged_by(part, attrs["lag_samples"], edges) for part in (up, down)
+        )
     return xr.Dataset(
         {
-            "drive_up": (traces.dims, up, {"units": "1"}),
-            "drive_down": (traces.dims, down, {"units": "1"}),
+            **{name: (traces.dims, part, {"units": "1"}) for name, part in drives.items()},
             "observed": (space, observed),
             "silent": (space, silent),
         },
@@ -120,7 +134,8 @@ def dense_affinity(affinity: xr.Dataset) -> xr.DataArray:
 
     Notes
     -----
-    Pairs that were not observed together in a subject are NaN there.
+    Pairs that were not observed together in a subject are NaN there. For the kernel ``lagged`` the first
+    dimension leads and the second follows; ``attrs["ordered"]`` says so.
     """
     parts = affinity_parts(affinity)
     if parts.up is None or parts.down is None:
@@ -136,8 +151,9 @@ def dense_affinity(affinity: xr.Dataset) -> xr.DataArray:
             fix="select less time: nt.dense_affinity(affinity.isel(time=slice(0, 100))); "
             "nt.NTF takes the factored form and never needs the dense one",
         )
-    slices = maths.slices_of(parts.kernel, maths.stacked(parts.up, parts.down, parts.window, parts.edges))
-    full = maths.unpack(slices(0, n_subjects * n_time), n_units)
+    drives = maths.stacked(parts.up, parts.down, parts.window, parts.edges, parts.sent)
+    slices = maths.slices_of(parts.kernel, drives)
+    full = maths.unpack(slices(0, n_subjects * n_time), n_units, parts.ordered)
     full = full.reshape(n_subjects, n_time, n_units, n_units)
     together = parts.observed[:, :, None] & parts.observed[:, None, :]
     full = np.moveaxis(np.where(together[:, None], full, np.nan), 1, -1)
@@ -149,7 +165,7 @@ def dense_affinity(affinity: xr.Dataset) -> xr.DataArray:
         dims=dims,
         coords={**parts.coords, **parts.to_coord},
         name="affinity",
-        attrs={"units": "1", "kernel": parts.kernel},
+        attrs={"units": "1", "kernel": parts.kernel} | ({"ordered": 1} if parts.ordered else {}),
     )
 
 
@@ -171,10 +187,26 @@ def _check_settings(kernel: str, smooth_s: float | None, normalise: str, floor: 
         )
     if kernel in maths.WINDOWED and floor:
         raise SettingsError(
-            f"floor acts on slopes, and the kernel {kernel!r} has none",
+            f"floor acts on slopes of a moment, and the kernel {kernel!r} has none",
             code="NT-SET-003",
             fix="leave floor at 0",
         )
+    if kernel == "edge" and smooth_s is not None:
+        raise SettingsError(
+            "edge time series have no slopes to smooth", code="NT-SET-003", fix="leave out smooth_s"
+        )
+
+
+def _check_lag(kernel: str, lag_s: float | None) -> None:
+    if (kernel in maths.ORDERED) != (lag_s is not None):
+        raise SettingsError(
+            "the kernel 'lagged' and lag_s go together",
+            code="NT-SET-003",
+            found=f"kernel {kernel!r}, lag_s {lag_s}",
+            fix='nt.differential_affinity(x, kernel="lagged", lag_s=0.1)',
+        )
+    if lag_s is not None and not lag_s > 0:
+        raise SettingsError("lag_s is a time in seconds, above 0", found=lag_s)
 
 
 def _observed(traces: xr.DataArray, dim: str) -> tuple[np.ndarray, np.ndarray]:
@@ -223,6 +255,25 @@ def _slopes(
     return np.concatenate(pieces, axis=-1)
 
 
+def _scaled(
+    traces: xr.DataArray,
+    values: np.ndarray,
+    edges: Sequence[int],
+    *,
+    kernel: str,
+    smooth_s: float | None,
+    normalise: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is split into drives, and what every unit's is divided by."""
+    if kernel in maths.LEVELS:
+        return _standardised(values)
+    if kernel == "mtd":
+        steps = maths.between_edges(values, edges, maths.backward_difference)
+        return steps, steps.std(axis=-1, keepdims=True)
+    g = _slopes(traces, values, edges, smooth_s)
+    return g, maths.NORMALISERS[normalise](g)
+
+
 def _rate(traces: xr.DataArray, edges: Sequence[int]) -> float:
     """Samples per second, the same in every session."""
     what = "smoothing"
@@ -245,6 +296,16 @@ def _standardised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centred = values - values.mean(axis=-1, keepdims=True)
     constant = values.max(axis=-1, keepdims=True) == values.min(axis=-1, keepdims=True)
     return centred, np.where(constant, 0.0, values.std(axis=-1, keepdims=True))
+
+
+def _lag_samples(lag_s: float, rate: float) -> int:
+    """Whole samples nearest to the lag."""
+    samples = round(lag_s * rate)
+    if samples < 1:
+        raise SettingsError(
+            "a lag is at least one sample", found=f"{lag_s:g} s at {rate:g} Hz", fix="give a larger lag_s"
+        )
+    return samples
 
 
 def _window_samples(width_s: float, rate: float) -> int:

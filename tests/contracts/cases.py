@@ -41,7 +41,27 @@ def spikes() -> tuple[Any, ...]:
     return counts, nt.glm_design(counts, nt.ExponentialHistory(n_lags=3))
 
 
+def few_counts() -> tuple[Any, ...]:
+    """Counts of two pairs of units that rise and fall in turn."""
+    rng = np.random.default_rng(3)
+    wave = np.sin(np.arange(48) / 6)[:, None] * np.array([1, 1, -1, -1])
+    return (schema.counts_array(rng.poisson(np.exp(0.7 + wave)), bin_width=0.1, unit=list("abcd")),)
+
+
+def tensor() -> tuple[Any, ...]:
+    """Three modes, two components, a little noise."""
+    rng = np.random.default_rng(3)
+    factors = [rng.random((2, n)) for n in (4, 5, 6)]
+    values = np.einsum("ri,rj,rk->ijk", *factors) + 0.01 * rng.random((4, 5, 6))
+    return (xr.DataArray(values, dims=("subject", "condition", "channel")),)
+
+
 CASES = {
+    "tensor_model": (lambda: nt.TensorModel(kind="cp", rank=2, n_restarts=2, max_iter=50, seed=1), tensor),
+    "bicluster": (
+        lambda: nt.BiCluster(latent_dim=1, state_prior=nt.StickyHDP(max_states=3), seed=1),
+        few_counts,
+    ),
     "ntf": (lambda: nt.NTF(rank=2, n_restarts=2, max_iter=20, seed=1), affinity),
     "switching_glm": (lambda: nt.SwitchingGLM(n_states=2, n_restarts=2, seed=1), spikes),
     "block_model": (lambda: nt.BlockModel(seed=1), motifs),

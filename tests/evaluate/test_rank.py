@@ -6,6 +6,7 @@ import xarray as xr
 
 import neurotools as nt
 from neurotools.errors import SchemaError, SettingsError
+from neurotools.evaluate import folds, heldout
 from neurotools.evaluate import rank as module
 
 
@@ -68,8 +69,8 @@ def test_subjects_and_time_held_out_of_traces(rng):
 def test_prediction_of_the_truth_leaves_only_the_noise():
     data = planted(3, noise=0.0)
     fit = nt.NTF(rank=3, n_restarts=4, tol=1e-12, max_iter=2000).fit(data)
-    half = module.pair_halves(24, 1, seed=0)[0]
-    error = module.predict_time(fit, module.affinity_parts(data.isel(time=slice(10, 30))), half)
+    half = folds.pair_halves(data, 1, seed=0)[0]
+    error = heldout.predict_time(fit, heldout.affinity_parts(data.isel(time=slice(10, 30))), half)
     assert error < 1e-3
 
 
@@ -77,26 +78,26 @@ def test_predicted_pairs_are_not_those_that_were_fitted():
     """Values of the pairs that are predicted change the error, not the time courses behind it."""
     data = planted(4).isel(time=slice(0, 40))
     fit = nt.NTF(rank=3, n_restarts=2).fit(data)
-    parts = module.affinity_parts(data)
-    half = module.pair_halves(24, 1, seed=0)[0]
-    layout, patterns = module.laid_out(fit, parts)
+    parts = heldout.affinity_parts(data)
+    half = folds.pair_halves(data, 1, seed=0)[0]
+    layout, patterns = heldout.laid_out(fit, parts)
 
     def one_way(known):
         space = patterns[None] * known
-        terms = module.ntf.time_terms(layout.project(space), layout.grams(space), np.ones((1, 3, 1)))
-        loading = module.tensor.nonnegative_solve(*terms)[0]
+        terms = heldout.ntf.time_terms(layout.project(space), layout.grams(space), np.ones((1, 3, 1)))
+        loading = heldout.tensor.nonnegative_solve(*terms)[0]
         x = layout.data.slices(0, 40)
         return (((x - loading.T @ patterns) ** 2)[:, ~known]).sum(), (x[:, ~known] ** 2).sum()
 
     (left_a, total_a), (left_b, total_b) = one_way(half), one_way(~half)
     expected = np.sqrt((left_a + left_b) / (total_a + total_b))
-    assert module.predict_time(fit, parts, half) == pytest.approx(expected, rel=1e-9)
+    assert heldout.predict_time(fit, parts, half) == pytest.approx(expected, rel=1e-9)
 
 
 def test_smoothing_does_not_reach_over_the_cut(rng):
     x = xr.DataArray(rng.normal(size=(6, 300)), dims=("unit", "time"), coords={"time": np.arange(300) / 10})
     affinity = nt.differential_affinity(x, smooth_s=0.3)
-    for train, test, _ in module.blocked_time(affinity):
+    for train, test in folds.time_splits(affinity):
         gap = np.abs(train["time"].to_numpy()[:, None] - test["time"].to_numpy()).min()
         assert gap > 2 * 4 * 0.3  # both sides are smoothed with a filter cut at four widths
         assert set(np.unique(train["session"])) <= {0, 1}
@@ -104,17 +105,30 @@ def test_smoothing_does_not_reach_over_the_cut(rng):
 
 # ---- choosing -------------------------------------------------------------------------------------------
 def test_the_smallest_rank_that_is_as_good_is_taken():
-    heldout = np.array([[0.5, 0.6, 0.5], [0.31, 0.29, 0.30], [0.30, 0.30, 0.295], [0.2, 0.2, 0.2]])
+    errors = np.array([[0.5, 0.6, 0.5], [0.31, 0.29, 0.30], [0.30, 0.30, 0.295], [0.2, 0.2, 0.2]])
     alike = np.array([1.0, 0.95, 0.92, 0.4])
-    assert module.select(heldout, alike, [1, 2, 3, 4]) == 2
-    assert module.select(heldout, np.zeros(4), [1, 2, 3, 4]) == 4
-    assert module.select(heldout + 1, alike, [1, 2, 3, 4]) == 0
+    ranks = [1, 2, 3, 4]
+
+    def scan(errors, alike, static):
+        return xr.Dataset(
+            {"heldout_error": (("rank", "fold"), errors), "restart_similarity": ("rank", alike),
+             "static_error": ("fold", static)},
+        )  # fmt: skip
+
+    still = np.ones(3)
+    assert module.select(scan(errors, alike, still), ranks)[0] == 2
+    chosen, why = module.select(scan(errors, np.zeros(4), still), ranks)
+    assert chosen == 4
+    assert "restarts of no rank agree" in why
+    chosen, why = module.select(scan(errors + 1, alike, still), ranks)
+    assert chosen == 0
+    assert "mean of every pair" in why
 
 
 def test_what_cannot_be_held_out_is_said():
     model, data = nt.NTF(rank=1, n_restarts=1), planted(0)
-    with pytest.raises(SettingsError, match="blocked-time, leave-subject-out"):
-        nt.rank_scan(model, data, [1], cv="speckled")
+    with pytest.raises(SettingsError, match="blocked-time, leave-subject-out, speckled"):
+        nt.rank_scan(model, data, [1], cv="leave-one-out")
     with pytest.raises(SettingsError, match="each once"):
         nt.rank_scan(model, data, [2, 2])
     with pytest.raises(SchemaError, match="too few subjects"):

@@ -10,6 +10,7 @@ import neurotools as nt
 from neurotools import schema
 from neurotools.errors import SchemaError, SettingsError
 from neurotools.models import ntf as module
+from neurotools.models.ntf import layouts as laying
 from neurotools.numerics import affinity as kernels
 
 LAYOUTS = ("pair", "symcp")
@@ -137,10 +138,21 @@ def test_regions_keep_their_name(rng):
     assert fit["motif"].dims == ("component", "region", "region_to")
 
 
+def every_kernel(x, kernel):
+    options = {} if kernel == "edge" else {"smooth_s": 0.5}
+    if kernel == "lagged":
+        options["lag_s"] = 0.2
+    return nt.differential_affinity(x, kernel=kernel, **options)
+
+
 @pytest.mark.parametrize("kernel", kernels.KERNELS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["pair", "symcp", "ll1"])
 def test_every_kernel_factored_or_dense_gives_the_same(rng, layout, kernel):
-    affinity = nt.differential_affinity(traces(rng), kernel=kernel, smooth_s=0.5)
+    affinity = every_kernel(traces(rng), kernel)
+    if kernel == "lagged" and layout != "pair":
+        with pytest.raises(SettingsError, match='layout="cp"'):
+            nt.NTF(rank=1, layout=layout).fit(affinity)
+        layout = "cp"
     model = nt.NTF(rank=3, layout=layout, n_restarts=2, max_iter=15, tol=0)
     factored, dense = model.fit(affinity), model.fit(nt.dense_affinity(affinity))
     np.testing.assert_allclose(dense["restart_error"], factored["restart_error"], rtol=1e-9)
@@ -180,8 +192,8 @@ def test_pairs_in_blocks_give_the_same_as_pairs_in_memory(rng, monkeypatch):
     affinity = nt.differential_affinity(animals(rng))
     model = nt.NTF(rank=2, n_restarts=2, max_iter=10, tol=0)
     stored = model.fit(affinity)
-    monkeypatch.setattr(module, "STORED_BYTES", 0)
-    monkeypatch.setattr(module.pairs, "BLOCK_BYTES", 66 * 8 * 37)
+    monkeypatch.setattr(laying, "STORED_BYTES", 0)
+    monkeypatch.setattr(laying.pairs, "BLOCK_BYTES", 66 * 8 * 37)
     np.testing.assert_allclose(model.fit(affinity)["motif"], stored["motif"], rtol=1e-9, atol=1e-12)
 
 
@@ -264,7 +276,8 @@ def test_one_animal_of_several_is_transformed_with_its_own_loading(rng):
     ("options", "message"),
     [
         ({"layout": "pairs"}, "Did you mean 'pair'"),
-        ({"loss": "kl"}, "no loss named 'kl'"),
+        ({"loss": "huber"}, "no loss named 'huber'"),
+        ({"n_parts": 0}, "n_parts must be at least 1"),
         ({"dtype": "float16"}, "float64, float32"),
         ({"rank": 0}, "rank must be at least 1"),
         ({"n_restarts": 0}, "n_restarts must be at least 1"),
