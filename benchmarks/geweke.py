@@ -131,9 +131,7 @@ def compare(wanted: np.ndarray, found: np.ndarray) -> Outcome:
 
 
 # ---- defects, made again --------------------------------------------------------------------------------------
-def backward_by_the_wrong_state(
-    rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior
-) -> Stats:
+def backward_by_the_wrong_state(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
     """The step from t to t + 1 takes state t + 1 forwards in time and state t backwards."""
     for c in range(draw.n_clusters):
         units = np.flatnonzero(draw.cluster == c)
@@ -151,7 +149,9 @@ def backward_by_the_wrong_state(
                 gain = spread @ a.T @ np.linalg.inv(a @ spread @ a.T + noise)
                 here = here + gain @ (x[t + 1] - b - a @ here)
                 spread = spread - gain @ a @ spread
-            x[t] = here + np.linalg.cholesky(spread + 1e-12 * np.eye(here.size)) @ rng.standard_normal(here.size)
+            x[t] = here + np.linalg.cholesky(spread + 1e-12 * np.eye(here.size)) @ rng.standard_normal(
+                here.size
+            )
         draw.latent[c] = x
     return {}
 

@@ -12,6 +12,10 @@ from .loaders.pynapple_bridge import to_pynapple as to_pynapple
 from .loaders.mne_bridge import from_mne as from_mne
 from .loaders.mne_bridge import to_mne as to_mne
 from .models import encoders as encoders
+from .models.bicluster import BiCluster as BiCluster
+from .models.bicluster import DirichletProcess as DirichletProcess
+from .models.bicluster import FiniteMixture as FiniteMixture
+from .models.bicluster import StickyHDP as StickyHDP
 from .models.block_model import BlockModel as BlockModel
 from .models.ntf import NTF as NTF
 from .models.tensor_model import TensorModel as TensorModel
@@ -63,6 +67,7 @@ from .signals.confounds import confounds as confounds
 from .signals.filtering import filter as filter
 from .signals.filtering import resample as resample
 from .signals.filtering import rereference as rereference
+from .signals.quality import quality as quality
 from .signals.epochs import epochs as epochs
 from .signals.epochs import windows as windows
 from .signals.spectral import band_power as band_power

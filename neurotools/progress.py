@@ -11,8 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Protocol, runtime_checkable
 
-Show = Callable[[float], None]
+
+@runtime_checkable
+class Show(Protocol):
+    """Told the share of the work that is done, from 0 to 1, and in a few words how it stands."""
+
+    def __call__(self, share: float, note: str = "") -> None:
+        """Say it."""
+
+
 Listener = Callable[[str, float], None]
 
 SHOW_AFTER_S = 2.0  # work that takes longer shows a bar on a terminal
@@ -29,11 +38,18 @@ def working(title: str) -> Iterator[Show]:
     listener = _listener.get()
     with contextlib.ExitStack() as stack:
         if listener is not None:
-            show: Show = lambda share: listener(title, share)  # noqa: E731
+            show = _telling(listener, title)
         else:
             show = stack.enter_context(_bar(title))
         stack.enter_context(listening(lambda title, share: None))
         yield show
+
+
+def _telling(listener: Listener, title: str) -> Show:
+    def show(share: float, note: str = "") -> None:
+        listener(f"{title}: {note}" if note else title, share)
+
+    return show
 
 
 @contextlib.contextmanager
@@ -50,7 +66,7 @@ def listening(listener: Listener) -> Iterator[None]:
 def _bar(title: str) -> Iterator[Show]:
     """A bar of our own, where someone watches a terminal and the work is not over at once."""
     if not sys.stderr.isatty():
-        yield lambda share: None
+        yield lambda share, note="": None
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -59,8 +75,8 @@ def _bar(title: str) -> Iterator[Show]:
     task = bar.add_task(title, total=1.0)
     begun = time.monotonic()
 
-    def show(share: float) -> None:
-        bar.update(task, completed=share)
+    def show(share: float, note: str = "") -> None:
+        bar.update(task, completed=share, description=f"{title}: {note}" if note else title)
         if not bar.live.is_started and time.monotonic() - begun > SHOW_AFTER_S:
             bar.start()
 

@@ -27,6 +27,7 @@ MODELS = {
     "tensor_model": "neurotools.models.tensor_model:TensorModel",
     "block_model": "neurotools.models.block_model:BlockModel",
     "switching_glm": "neurotools.models.switching_glm:SwitchingGLM",
+    "bicluster": "neurotools.models.bicluster:BiCluster",
 }
 
 # Models whose fit is a folder with weights: beside the data, ``fit`` is told where.
@@ -44,6 +45,9 @@ SETTINGS: dict[str, str] = {
     "GaussianPrior": "neurotools.numerics.switching_prior:GaussianPrior",
     "OneHotPrior": "neurotools.numerics.switching_types:OneHotPrior",
     "RidgePrior": "neurotools.numerics.switching_prior:RidgePrior",
+    "FiniteMixture": "neurotools.models.bicluster:FiniteMixture",
+    "DirichletProcess": "neurotools.models.bicluster:DirichletProcess",
+    "StickyHDP": "neurotools.models.bicluster:StickyHDP",
 }
 
 # EEG, MEG, ECoG and sEEG, all read by one loader.
@@ -91,6 +95,7 @@ PIPELINES = {
     "choice-states": "neurotools.pipelines.choice_states",
     "brain-states": "neurotools.pipelines.brain_states",
     "fmri-connectivity": "neurotools.pipelines.fmri_connectivity",
+    "quality": "neurotools.pipelines.quality",
 }
 
 

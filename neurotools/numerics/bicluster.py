@@ -151,9 +151,7 @@ def draw_dynamics(rng: np.random.Generator, draw: Draw, data: Counts, prior: Pri
     from neurotools.numerics.kernels.numba_statespace import draw_all_dynamics
 
     hyper = (prior.n_states, prior.column_precision, prior.noise_scale)
-    drawn = [
-        draw_all_dynamics(rng, path, draw.state, data.start, *hyper) for path in paths(draw, prior.full)
-    ]
+    drawn = [draw_all_dynamics(rng, path, draw.state, data.start, *hyper) for path in paths(draw, prior.full)]
     draw.coef, draw.root = (np.stack(part) for part in zip(*drawn, strict=True))
     return {}
 
@@ -281,9 +279,7 @@ def draw_prior(rng: np.random.Generator, n_units: int, start: Bool[Array, " time
     m, n_clusters = prior.n_latent + 1, int(cluster.max()) + 1
     groups, q = (1, n_clusters * m) if prior.full else (n_clusters, m)
     hyper = (prior.n_states, prior.column_precision, prior.noise_scale)
-    laws = [
-        draw_all_dynamics(rng, np.zeros((1, q)), state[:1], start[:1], *hyper) for _ in range(groups)
-    ]
+    laws = [draw_all_dynamics(rng, np.zeros((1, q)), state[:1], start[:1], *hyper) for _ in range(groups)]
     drawn = np.stack([simulate_path(rng, *law, state, start, prior.initial_sd) for law in laws])
     if prior.full:
         drawn = np.ascontiguousarray(np.moveaxis(drawn[0].reshape(-1, n_clusters, m), 1, 0))

@@ -75,7 +75,9 @@ def fixed(prior: ChainPrior) -> tuple[float, float, float]:
     )
 
 
-def concentration(base: Float[Array, " state"], mass: float, share: float) -> Float[np.ndarray, "state state"]:
+def concentration(
+    base: Float[Array, " state"], mass: float, share: float
+) -> Float[np.ndarray, "state state"]:
     """Parameters alpha beta + kappa e_j of each row of the transitions."""
     return mass * (1 - share) * base[None] + mass * share * np.eye(base.size)
 
@@ -94,13 +96,13 @@ def update(
     override = rng.binomial(stay, np.clip(kept, 0.0, 1.0))
     dishes = tables.sum(axis=0) - override
     if prior.learn:
-        mass = _draw_mass(rng, tables.sum(), chain.mass, moves.sum(axis=1), prior.mass_shape, prior.mass_rate)
-        share = rng.beta(
-            prior.share_stay + override.sum(), prior.share_leave + tables.sum() - override.sum()
+        mass = _draw_mass(
+            rng, float(tables.sum()), chain.mass, moves.sum(axis=1), prior.mass_shape, prior.mass_rate
         )
+        share = rng.beta(prior.share_stay + override.sum(), prior.share_leave + tables.sum() - override.sum())
         courses = draw_tables(rng, dishes[None], np.full((1, n_states), chain.top / n_states))
         top = _draw_mass(
-            rng, courses.sum(), chain.top, dishes.sum(keepdims=True), prior.top_shape, prior.top_rate
+            rng, float(courses.sum()), chain.top, dishes.sum(keepdims=True), prior.top_shape, prior.top_rate
         )
         chain = replace(chain, mass=mass, share=float(np.clip(share, 1e-12, 1 - 1e-12)), top=top)
     base = _dirichlet(rng, chain.top / n_states + dishes)

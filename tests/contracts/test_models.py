@@ -19,7 +19,7 @@ def transposed(data):
 
 
 def run(model, data):
-    return model.fit(*data) if hasattr(model, "fit") else model.sample(*data)
+    return model.fit(*data) if hasattr(model, "fit") else model.sample(*data, draws=12, tune=8, chains=2)
 
 
 @pytest.mark.parametrize("name", MODELS)

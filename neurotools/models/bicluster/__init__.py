@@ -1,4 +1,4 @@
-"""BiCluster: which units share a latent, and when do the rules of its dynamics change?
+"""Bi-clustering of spike counts: which units share a latent, and when the rules of its dynamics change.
 
     y_it ~ NB(r_i, mean mu_it),   log mu_it = d_i + m_t + c_i . x_t,   m and x of the cluster of unit i
     [m_t x_t] = b + A [m_{t-1} x_{t-1}] + normal(0, Q),   A, b, Q of the state s_t that all clusters share
@@ -251,7 +251,7 @@ class BiCluster:
         tree.attrs |= {"draws": draws, "tune": tune, "chains": chains}
         return tree
 
-    def predict(self, post: xr.DataTree, counts: xr.DataArray) -> xr.Dataset:
+    def predict(self, fit: xr.DataTree, counts: xr.DataArray) -> xr.Dataset:
         """Expected counts of every bin, and how probable the counts given are, over all draws.
 
         Returns
@@ -265,8 +265,8 @@ class BiCluster:
         SchemaError
             The counts are not those that were sampled: latents belong to their bins.
         """
-        check_same_counts(post, counts)
-        moments = post["moments"].to_dataset()
+        check_same_counts(fit, counts)
+        moments = fit["moments"].to_dataset()
         mean = moments["log_rate_mean"].mean("chain")
         between = moments["log_rate_mean"].var("chain")
         return xr.Dataset(
@@ -278,19 +278,19 @@ class BiCluster:
             }
         )
 
-    def score(self, post: xr.DataTree, counts: xr.DataArray) -> float:
+    def score(self, fit: xr.DataTree, counts: xr.DataArray) -> float:
         """How much better counts are foretold than by each unit's mean (a Poisson law), in bits per spike.
 
         Of the counts that were held out; where none were, of all, which says how well they are described
         and nothing about new ones.
         """
-        array = check_same_counts(post, counts)
+        array = check_same_counts(fit, counts)
         y = array.to_numpy().T.astype("float64")
-        hidden = post["constant_data/held_out"].transpose("unit", "time").to_numpy()
+        hidden = fit["constant_data/held_out"].transpose("unit", "time").to_numpy()
         judged = hidden if hidden.any() else np.ones_like(hidden)
         seen = ~hidden if hidden.any() else judged
         mean = (y * seen).sum(1, keepdims=True) / np.maximum(seen.sum(1, keepdims=True), 1)
-        log_prob = log_mean(post["moments/log_prob"]).transpose("unit", "time").to_numpy()
+        log_prob = log_mean(fit["moments/log_prob"]).transpose("unit", "time").to_numpy()
         if not y[judged].sum() > 0:
             raise SchemaError("there are no spikes to score", code="NT-DATA-010", found="counts are all zero")
         gain = (log_prob - log_poisson(y, np.broadcast_to(np.maximum(mean, 1e-3), y.shape)))[judged].sum()
@@ -319,7 +319,9 @@ def asked(counts: Any, held_out: Any) -> tuple[Counts, xr.DataArray, np.ndarray]
     mask = np.zeros(array.shape, dtype=bool) if held_out is None else mask_of(held_out, array)
     seen = np.ascontiguousarray(~mask.T)
     if not (y * seen).any():
-        raise SchemaError("there are no spikes to cluster by", code="NT-DATA-010", found="counts are all zero")
+        raise SchemaError(
+            "there are no spikes to cluster by", code="NT-DATA-010", found="counts are all zero"
+        )
     start = np.zeros(y.shape[1], dtype=bool)
     start[0] = True
     if "session" in array.coords and array["session"].dims == ("time",):

@@ -76,7 +76,11 @@ def by_correlation(rng: np.random.Generator, data: Counts, n_clusters: int) -> n
     if n == 1 or n_clusters == 1:
         return np.zeros(n, dtype="int64")
     root = np.sqrt(np.where(data.seen, data.y, 0) + 0.375)
-    root = np.where(data.seen, root, (root * data.seen).sum(1, keepdims=True) / np.maximum(data.seen.sum(1, keepdims=True), 1))
+    root = np.where(
+        data.seen,
+        root,
+        (root * data.seen).sum(1, keepdims=True) / np.maximum(data.seen.sum(1, keepdims=True), 1),
+    )
     smooth = uniform_filter1d(root, SMOOTH_BINS, axis=1)
     smooth = smooth - smooth.mean(axis=1, keepdims=True) + 1e-6 * rng.standard_normal(smooth.shape)
     correlation = np.corrcoef(smooth)

@@ -12,7 +12,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from neurotools.numerics.kernels.numba_biunits import fit_unit, log_rate, point
+from neurotools.numerics.kernels.numba_biunits import fit_unit, point
 from neurotools.numerics.kernels.numba_polyagamma import draw_one
 from neurotools.numerics.kernels.numba_statespace import (
     cholesky,
@@ -57,7 +57,9 @@ def _group_rate(path, column, theta, t):
 # ---- negative binomial: Gaussian given Polya-Gamma variates ---------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_path_augmented(rng, path, coef, root, state, start, initial_precision, y, seen, r, units, column, theta):
+def draw_path_augmented(
+    rng, path, coef, root, state, start, initial_precision, y, seen, r, units, column, theta
+):
     """The whole path of a group from its full conditional given fresh Polya-Gamma variates."""
     diag, off, lin = prior_precision(coef, root, state, start, initial_precision)
     n_time, q = path.shape
@@ -285,7 +287,9 @@ def _expected_dynamics(path, state, start, n_state, column_precision, scale):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def launch(y, seen, r, units, n_latent, state, start, n_state, precision, initial_sd, column_precision, scale):
+def launch(
+    y, seen, r, units, n_latent, state, start, n_state, precision, initial_sd, column_precision, scale
+):
     """A Gaussian law of the path of a cluster of some units, from their counts and the states alone.
 
     Returns factor, mean, and whether there is one. Nothing of the clusters as they are enters, so the law is

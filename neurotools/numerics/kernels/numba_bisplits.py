@@ -36,7 +36,19 @@ LOGIT_LIMIT = 5.0  # a unit may always go either way
 @njit(cache=True, fastmath=False)
 @no_type_check
 def leaving_logits(
-    y, seen, r, members, leader, kept_path, state, start, n_state, precision, initial_sd, column_precision, scale
+    y,
+    seen,
+    r,
+    members,
+    leader,
+    kept_path,
+    state,
+    start,
+    n_state,
+    precision,
+    initial_sd,
+    column_precision,
+    scale,
 ):
     """Log odds with which each member joins the leader in a new cluster, and whether that can be.
 

@@ -13,7 +13,12 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from neurotools.numerics.kernels.numba_statespace import cholesky, draw_all_dynamics, log_det_lower, simulate_path
+from neurotools.numerics.kernels.numba_statespace import (
+    cholesky,
+    draw_all_dynamics,
+    log_det_lower,
+    simulate_path,
+)
 
 LOG_2PI = math.log(2 * math.pi)
 TAIL = 8.0  # degrees of freedom of proposals: heavier tails than any target here
