@@ -12,6 +12,7 @@ distribution, eq. 55, for the concentration.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +25,7 @@ SHARPEST = 20.0  # most that the mode of a size is of its width
 LEAST_WIDTH = 1e-3
 LEAST_SHARE = 1e-4  # of a type, so that none is lost for good
 CONCENTRATIONS = (0.02, 500.0)  # a type nearly common to all states; nearly none in common
-BETWEEN = (1e-12, 50.0)  # of the mode over the width of a size
+ONE_MORE = ((1, 0), (0, 0), (0, 1))  # inhibitory and excitatory counts after one more of each type
 
 
 @dataclass(frozen=True)
@@ -118,65 +119,61 @@ def type_per_state(
     the sum over all 3^K of them needs only how many are inhibitory and how many excitatory.
     """
     n_state = log_total.shape[-2]
+    counts, more, fewer = _steps(n_state)
     known = np.where(base[..., None, :] > 0, log_total, -np.inf)
     top = known.max(axis=-1, keepdims=True)
-    each = np.exp(known - top)[..., None, None]  # (..., state, 3, 1, 1)
-    weight, height = _count_weights(base, concentration, n_state)
-    weight = np.broadcast_to(weight, (*log_total.shape[:-2], *weight.shape[-2:]))
-    after = [weight]  # weight of all ways on, by the counts so far
+    each = np.exp(known - top)[..., None]  # (..., state, 3, 1)
+    weight, height = _count_weights(base, concentration, counts)
+    # Weight of all ways on, by the counts so far; a last column of zeros stands for counts out of reach.
+    ahead = [np.broadcast_to(weight, (*log_total.shape[:-2], weight.shape[-1]))]
     for k in range(n_state - 1, -1, -1):
-        after.append(sum(each[..., k, c, :, :] * _seen(after[-1], c) for c in range(3)))
-    after.reverse()
-    before = np.zeros_like(weight)
-    before[..., 0, 0] = 1.0
-    total = after[0][..., 0, 0]
+        ahead.append((each[..., k, :, :] * ahead[-1][..., more]).sum(axis=-2))
+    ahead.reverse()
+    behind = np.zeros_like(ahead[0])
+    behind[..., 0] = 1.0
+    total = ahead[0][..., 0]
     prob = np.empty_like(log_total)
     for k in range(n_state):
-        for c in range(3):
-            ways = (before * _seen(after[k + 1], c)).sum(axis=(-2, -1))
-            prob[..., k, c] = each[..., k, c, 0, 0] * ways / total
-        before = sum(each[..., k, c, :, :] * _add(before, c) for c in range(3))
-    counts = before * weight / total[..., None, None]
-    return TypeSums(np.log(total) + height + top.sum(axis=(-2, -1)), prob, counts)
+        ways = (behind[..., None, :] * ahead[k + 1][..., more]).sum(axis=-1)
+        prob[..., k, :] = each[..., k, :, 0] * ways / total[..., None]
+        behind = (each[..., k, :, :] * behind[..., fewer]).sum(axis=-2)
+    table = np.zeros((*log_total.shape[:-2], n_state + 1, n_state + 1))
+    table[..., counts[:, 0], counts[:, 2]] = (behind * weight / total[..., None])[..., :-1]
+    return TypeSums(np.log(total) + height + top.sum(axis=(-2, -1)), prob, table)
 
 
-def _count_weights(base: np.ndarray, concentration: float, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of one order of types by how many are inhibitory and excitatory; log of its scale."""
-    down, up = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
-    counts = np.stack([down, n - down - up, up], axis=-1)
-    alpha = concentration * base[..., None, None, :]
-    possible = (counts >= 0).all(axis=-1) & ((alpha > 0) | (counts == 0)).all(axis=-1)
+@cache
+def _steps(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All counts (inhibitory, absent, excitatory) of n states by their first and last; one more, one fewer.
+
+    Counts before the last state sum to less than n, but the two that matter say all: absent states are the
+    rest. The places of counts after one more of each type, and before it, point past the end where there
+    are none.
+    """
+    pairs = [(down, up) for down in range(n + 1) for up in range(n + 1 - down)]
+    place = {pair: i for i, pair in enumerate(pairs)}
+    away = len(pairs)
+    counts = np.array([(down, n - down - up, up) for down, up in pairs])
+    moved = [
+        [[place.get((d + s * down, u + s * up), away) for d, u in pairs] + [away] for down, up in ONE_MORE]
+        for s in (1, -1)
+    ]
+    return counts, np.array(moved[0]), np.array(moved[1])
+
+
+def _count_weights(
+    base: np.ndarray, concentration: float, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of one order of types by how many are of each, and a zero; log of its scale."""
+    alpha = concentration * base[..., None, :]
+    possible = ((alpha > 0) | (counts == 0)).all(axis=-1)
     safe = np.where(alpha > 0, alpha, 1.0)
-    terms = gammaln(safe + np.maximum(counts, 0)) - gammaln(safe)
-    log_weight = np.where(alpha > 0, terms, 0.0).sum(axis=-1)
-    log_weight += gammaln(concentration) - gammaln(concentration + n)
+    log_weight = np.where(alpha > 0, gammaln(safe + counts) - gammaln(safe), 0.0).sum(axis=-1)
+    log_weight += gammaln(concentration) - gammaln(concentration + counts[0].sum())
     log_weight = np.where(possible, log_weight, -np.inf)
-    height = log_weight.max(axis=(-2, -1))
-    return np.exp(log_weight - height[..., None, None]), height
-
-
-def _seen(table: np.ndarray, type_: int) -> np.ndarray:
-    """The table at counts one more of a type."""
-    if type_ == 1:
-        return table
-    moved = np.zeros_like(table)
-    if type_ == 0:
-        moved[..., :-1, :] = table[..., 1:, :]
-    else:
-        moved[..., :, :-1] = table[..., :, 1:]
-    return moved
-
-
-def _add(table: np.ndarray, type_: int) -> np.ndarray:
-    """Counts after one more of a type."""
-    if type_ == 1:
-        return table
-    moved = np.zeros_like(table)
-    if type_ == 0:
-        moved[..., 1:, :] = table[..., :-1, :]
-    else:
-        moved[..., :, 1:] = table[..., :, :-1]
-    return moved
+    height = log_weight.max(axis=-1)
+    weight = np.exp(log_weight - height[..., None])
+    return np.concatenate([weight, np.zeros_like(weight[..., :1])], axis=-1), height
 
 
 # ---- what is learned of types -----------------------------------------------------------------------------
