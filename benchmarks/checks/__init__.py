@@ -2,6 +2,7 @@
 
 from benchmarks import block_model, ntf
 from benchmarks.checks import (
+    bicluster_data,
     communities,
     connectivity,
     factorisation,
@@ -66,6 +67,16 @@ SAMPLING = (
     "neurotools/numerics/hmm.py",
     "neurotools/numerics/kernels/numba_hmm.py",
     f"{CHECKS_HERE}/sampling.py",
+)
+BICLUSTER_DATA = (
+    "neurotools/models/bicluster",
+    "neurotools/numerics/bicluster.py",
+    "neurotools/numerics/kernels/numba_bilatents.py",
+    "neurotools/numerics/kernels/numba_bisplits.py",
+    "neurotools/numerics/kernels/numba_biunits.py",
+    "neurotools/numerics/point_partition.py",
+    "neurotools/evaluate/heldout_counts.py",
+    f"{CHECKS_HERE}/bicluster_data.py",
 )
 WRITING = ("neurotools/provenance.py", "pipelines/outputs.py", "pipelines/job.py", "pipelines/steps.py")
 
@@ -306,6 +317,51 @@ CHECKS = {
             code=SAMPLING,
             group="long",
             budget_s=300.0,
+        ),
+        Check(
+            name="bicluster_allen_heldout",
+            title="Bi-clustering foretells held-out counts of 63 neurons, with the right spread",
+            run=bicluster_data.allen_heldout,
+            code=BICLUSTER_DATA,
+            kind="science",
+            group="long",
+            budget_s=3600.0,
+        ),
+        Check(
+            name="bicluster_allen_chains",
+            title="Two chains of a bi-clustering find the same neurons together",
+            run=bicluster_data.allen_chains,
+            code=BICLUSTER_DATA,
+            kind="science",
+            group="long",
+            budget_s=1800.0,
+        ),
+        Check(
+            name="bicluster_planted",
+            title="Bi-clustering finds planted clusters and states, beside spectral clustering",
+            run=bicluster_data.planted,
+            code=(*BICLUSTER_DATA, "neurotools/simulate/biclusters.py"),
+            kind="science",
+            group="long",
+            budget_s=3600.0,
+        ),
+        Check(
+            name="bicluster_tectum",
+            title="Bi-clusters of a zebrafish's tectum beside rivals and published assemblies",
+            run=bicluster_data.tectum,
+            code=BICLUSTER_DATA,
+            kind="science",
+            group="long",
+            budget_s=1800.0,
+        ),
+        Check(
+            name="bicluster_motor_cortex",
+            title="Bi-clusters of motor cortex beside rivals",
+            run=bicluster_data.motor_cortex,
+            code=BICLUSTER_DATA,
+            kind="science",
+            group="long",
+            budget_s=1800.0,
         ),
         Check(
             name="switching_speed",
