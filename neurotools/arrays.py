@@ -30,6 +30,8 @@ LIBRARIES = {
 KERNELS: dict[tuple[str, str], str] = {
     ("smooth", "cpu"): "kernels.numba_hmm:smooth",
     ("missing_information", "cpu"): "kernels.numba_missing:missing_information",
+    ("packed_outer", "cpu"): "kernels.blas_grams:packed_outer",
+    ("add_product", "cpu"): "kernels.blas_grams:add_product",
     ("correlation_of_series", "cpu"): "kernels.lapack:correlation_of_series",
     ("partial_correlation", "cpu"): "kernels.lapack:partial_correlation",
     ("spd_inverse", "cpu"): "kernels.lapack:spd_inverse",

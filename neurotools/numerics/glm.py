@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 
-from neurotools.arrays import Array, device_of, digamma, log_gamma, namespace, trigamma
+from neurotools.arrays import Array, device_of, digamma, dispatch, log_gamma, namespace, trigamma
 
 TINY = 1e-12  # least mean and least distance of a probability from 0 and 1, so that logarithms exist
 CHUNK = 256  # rows of a packed product at a time: outer products then stay in cache
@@ -236,15 +236,24 @@ def weighted_grams(
     one matrix product of its transpose with the weights then gives every Gram matrix. It is formed in chunks
     of rows, so that memory stays small.
     """
-    xp = namespace(x)
-    n_column = x.shape[1]
-    size = (n_column * (n_column + 1) // 2, weights.shape[1])
-    packed = xp.zeros(size, dtype=x.dtype, device=device_of(x))
-    room = pair_room(x)
+    packed, room = packed_zeros(x, weights.shape[1]), pair_room(x)
     for begin in range(0, x.shape[0], CHUNK):
         stop = min(begin + CHUNK, x.shape[0])
-        packed += packed_outer(x[begin:stop, :], room) @ weights[begin:stop, :]
-    return unpacked(packed, n_column)
+        packed = add_product(packed, packed_outer(x[begin:stop, :], room), weights[begin:stop, :])
+    return unpacked(packed, x.shape[1])
+
+
+def packed_zeros(x: Float[Array, "time column"], n_problem: int) -> Float[Array, "pair problem"]:
+    """Where packed Gram matrices are summed."""
+    n = x.shape[1]
+    return namespace(x).zeros((n * (n + 1) // 2, n_problem), dtype=x.dtype, device=device_of(x))
+
+
+def add_product(
+    total: Float[Array, "row column"], left: Float[Array, "row inner"], right: Float[Array, "inner column"]
+) -> Float[Array, "row column"]:
+    """``total`` plus ``left @ right``, in the memory of ``total`` where a kernel can."""
+    return dispatch("add_product", total, lambda total, left, right: total + left @ right)(total, left, right)
 
 
 def pair_room(x: Float[Array, "time column"]) -> Float[Array, "pair chunk"]:
@@ -258,6 +267,11 @@ def packed_outer(
     x: Float[Array, "time column"], room: Float[Array, "pair chunk"]
 ) -> Float[Array, "pair time"]:
     """Products of every two columns, each pair once: the outer product of each row, packed into ``room``."""
+    return dispatch("packed_outer", x, packed_outer_plain)(x, room)
+
+
+def packed_outer_plain(x: Array, room: Array) -> Array:
+    """The readable form, and the oracle of the kernel."""
     xp = namespace(x)
     n_time, n = x.shape
     rows = xp.asarray(xp.permute_dims(x, (1, 0)), copy=True)

@@ -185,12 +185,13 @@ def observed_grams(
     """Information of each state and unit: observed, which is not Fisher's unless the link is canonical."""
     xp = namespace(problem.x)
     k, n_column, n_unit = params.weights.shape
-    packed: Array = 0.0
+    packed = glm.packed_zeros(problem.x, k * n_unit)
     room = glm.pair_room(problem.x)
     for begin, stop in chunks(problem.x.shape[0]):
         part = terms(params, problem, begin, stop)
         weight = part.observed(state_prob[begin:stop, :, None] * observed_weight(part, problem))
-        packed = packed + glm.packed_outer(part.x, room) @ xp.reshape(weight, (stop - begin, -1))
+        weight = xp.reshape(weight, (stop - begin, k * n_unit))
+        packed = glm.add_product(packed, glm.packed_outer(part.x, room), weight)
     return to_numpy(glm.unpacked(packed, n_column)).reshape(k, n_unit, n_column, n_column)
 
 

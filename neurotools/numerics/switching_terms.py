@@ -158,8 +158,9 @@ def derivatives(params: Params, state_prob: Array, problem: Problem) -> tuple[Ar
     curvature = joint_curvature if problem.family in glm.JOINT else separate_curvature
     n_state, n_column, n_unit = params.weights.shape
     gradient: Array = 0.0
-    packed: Array = 0.0
     room = glm.pair_room(problem.x)
+    n_pair = n_unit * (n_unit + 1) // 2 if problem.family in glm.JOINT else n_unit
+    packed = glm.packed_zeros(problem.x, n_state * n_pair)
     expected = xp.zeros_like(params.dispersion)
     for begin, stop in chunks(problem.x.shape[0]):
         part = terms(params, problem, begin, stop)
@@ -168,7 +169,7 @@ def derivatives(params: Params, state_prob: Array, problem: Problem) -> tuple[Ar
         expected = expected + xp.sum(prob * family.log_prob(part.y, part.mean, part.scale), axis=(0, 1))
         residual = xp.reshape(weight * (part.y - part.mean), (stop - begin, n_state * n_unit))
         gradient = gradient + xp.permute_dims(part.x, (1, 0)) @ residual
-        packed = packed + glm.packed_outer(part.x, room) @ curvature(part, prob, weight)
+        packed = glm.add_product(packed, glm.packed_outer(part.x, room), curvature(part, prob, weight))
     grams = glm.unpacked(packed, n_column)
     gradient = xp.permute_dims(xp.reshape(gradient, (n_column, n_state, n_unit)), (1, 0, 2))
     return gradient, blocks(grams, params, problem), expected

@@ -82,29 +82,34 @@ def _less_top(log_likelihood, shifted, top):
 @njit(cache=True, fastmath=False, error_model="numpy")
 @no_type_check
 def _forward(initial, transition, scaled, start, out):
+    """Leave in ``scaled`` the likelihood over the predictive probability of its sample.
+
+    What the next sample waits for is kept short: products with a transposed matrix, and the scale of the
+    sample before taken into the likelihood beforehand.
+    """
     filtered, predictive = out
     n_time, n_state = scaled.shape
     driven = transition.shape[0] > 1
-    prior = np.empty(n_state)
+    turned = transition[0].T.copy()
+    joint, new = np.empty(n_state), np.empty(n_state)
+    inverse = 1.0
     for t in range(n_time):
-        if start[t]:
-            for j in range(n_state):
-                prior[j] = initial[j]
-        else:
-            move = transition[t if driven else 0]
-            for j in range(n_state):
-                prior[j] = 0.0
-            for i in range(n_state):
-                before = filtered[t - 1, i]
-                for j in range(n_state):
-                    prior[j] += before * move[i, j]
+        if driven:
+            turned[:] = transition[t].T
         total = 0.0
         for j in range(n_state):
-            prior[j] *= scaled[t, j]
-            total += prior[j]
+            prior = initial[j]
+            if not start[t]:
+                prior = 0.0
+                for i in range(n_state):
+                    prior += joint[i] * turned[j, i]
+                prior *= inverse
+            new[j] = prior * scaled[t, j]
+            total += new[j]
         inverse = 1.0 / total
         for j in range(n_state):
-            filtered[t, j] = prior[j] * inverse
+            joint[j] = new[j]
+            filtered[t, j] = new[j] * inverse
             scaled[t, j] *= inverse
         predictive[t] = total
 
