@@ -139,7 +139,7 @@ def type_per_state(
         behind = (each[..., k, :, :] * behind[..., fewer]).sum(axis=-2)
     table = np.zeros((*log_total.shape[:-2], n_state + 1, n_state + 1))
     table[..., counts[:, 0], counts[:, 2]] = (behind * weight / total[..., None])[..., :-1]
-    return TypeSums(np.log(total) + height + top.sum(axis=(-2, -1)), prob, table)
+    return TypeSums(np.log(total) + height[..., 0] + top.sum(axis=(-2, -1)), prob, table)
 
 
 @cache
@@ -171,8 +171,8 @@ def _count_weights(
     log_weight = np.where(alpha > 0, gammaln(safe + counts) - gammaln(safe), 0.0).sum(axis=-1)
     log_weight += gammaln(concentration) - gammaln(concentration + counts[0].sum())
     log_weight = np.where(possible, log_weight, -np.inf)
-    height = log_weight.max(axis=-1)
-    weight = np.exp(log_weight - height[..., None])
+    height = log_weight.max(axis=-1, keepdims=True)
+    weight = np.exp(log_weight - height)
     return np.concatenate([weight, np.zeros_like(weight[..., :1])], axis=-1), height
 
 
