@@ -36,12 +36,26 @@ class AffinityParts:
     edges: tuple[int, ...] = ()
     sent: tuple[np.ndarray, np.ndarray] | None = None  # drives a lag earlier (subject, time, unit)
     ordered: bool = False  # (i, j) and (j, i) are two pairs
+    on_disk: xr.Dataset | None = None  # holds the drives where these are read when they are needed
     made: Mapping[str, Any] = field(default_factory=dict)  # how: smooth_s, normalise, floor
 
     @property
     def n_time(self) -> int:
         """Number of time points."""
+        if self.on_disk is not None:
+            return int(self.on_disk.sizes["time"])
         return int((self.up if self.dense is None else self.dense).shape[1])  # type: ignore[union-attr]
+
+    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """A drive at some rows (subject * time) of one subject, (row, unit), read from where it lies."""
+        assert self.on_disk is not None
+        subject, first = divmod(start, self.n_time)
+        array = self.on_disk[name].isel(time=slice(first, first + stop - start))
+        array = array.isel(subject=subject) if self.several else array
+        values = array.transpose("time", self.dim).to_numpy()
+        if not (values >= 0).all():
+            raise SchemaError("drives of an affinity are finite and never negative", code="NT-DATA-003")
+        return values
 
     @property
     def to_coord(self) -> dict[str, xr.DataArray]:
@@ -52,8 +66,10 @@ class AffinityParts:
         )
 
 
-def affinity_parts(data: Any) -> AffinityParts:
+def affinity_parts(data: Any, *, leave_on_disk: bool = False) -> AffinityParts:
     """Check an affinity, factored (Dataset) or dense (DataArray), and take it apart.
+
+    With ``leave_on_disk`` the drives of a factored one are neither read nor checked here.
 
     Raises
     ------
@@ -73,6 +89,8 @@ def affinity_parts(data: Any) -> AffinityParts:
     if "kernel" not in data.attrs:
         raise SchemaError("the affinity does not say its kernel (attrs['kernel'])", code="NT-SET-001")
     dim = space_dim(data["drive_up"])
+    if leave_on_disk:
+        return _unread_parts(data, dim)
     drives = [
         Schema(f"an affinity ({name})", dims=("subject?", "time", dim)).require(data[name])
         for name in wanted[:2]
@@ -95,6 +113,23 @@ def affinity_parts(data: Any) -> AffinityParts:
         edges=session_edges(data["drive_up"]),
         sent=sent,
         ordered=sent is not None,
+    )
+
+
+def _unread_parts(data: xr.Dataset, dim: str) -> AffinityParts:
+    several = "subject" in data["drive_up"].dims
+    observed = data["observed"].transpose(*[d for d in ("subject", dim) if d in data["observed"].dims])
+    shape = (data.sizes["subject"] if several else 1, data.sizes[dim])
+    return AffinityParts(
+        dim=dim,
+        several=several,
+        observed=np.broadcast_to(observed.to_numpy().astype(bool), shape),
+        coords=_kept(data, dim),
+        kernel=str(data.attrs["kernel"]),
+        made={name: data.attrs[name] for name in MADE if name in data.attrs},
+        edges=session_edges(data["drive_up"]),
+        ordered="sent_up" in data,
+        on_disk=data,
     )
 
 

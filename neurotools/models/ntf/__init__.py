@@ -24,7 +24,7 @@ from neurotools.models.ntf.naming import as_dataset
 from neurotools.numerics import ntf
 from neurotools.progress import working
 from neurotools.provenance import stamp
-from neurotools.schema.affinity import affinity_parts
+from neurotools.schema.affinity import AffinityParts, affinity_parts
 
 BATCH_BYTES = 512 * 1024**2  # of factors that are updated together
 
@@ -59,6 +59,9 @@ class NTF:
         Precision of the computation.
     n_parts : int
         Outer products in a motif of the layout ``ll1``.
+    chunk : int
+        Moments that are read at a time of a factored affinity that lies on disk
+        (``nt.stream_affinity``), so that it is never in memory whole; 0 reads all of it once.
     """
 
     rank: int
@@ -71,6 +74,7 @@ class NTF:
     device: str = "cpu"
     dtype: str = "float64"
     n_parts: int = 2
+    chunk: int = 0
 
     def __post_init__(self) -> None:
         lookup("layout", self.layout, LAYOUTS)
@@ -79,6 +83,8 @@ class NTF:
         for name in ("rank", "n_restarts", "max_iter", "n_parts"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
+        if self.chunk < 0:
+            raise SettingsError("chunk must be at least 0", found=self.chunk, fix="0 reads all at once")
         if not self.tol >= 0:
             raise SettingsError("tol must be at least 0", found=self.tol, fix="0 makes all max_iter sweeps")
 
@@ -113,7 +119,7 @@ class NTF:
         SchemaError
             The data is no affinity, or nothing in it moves together.
         """
-        parts = affinity_parts(affinity)
+        parts = self._parts(affinity)
         check_subjects(parts)
         method = LOSSES[self.loss](parts, self, mask_of(mask, parts))
         if not method.layout.norm2 > 0:
@@ -130,8 +136,7 @@ class NTF:
 
         Motifs, weights and subject loadings are held fixed; every moment is solved by itself.
         """
-        parts = affinity_parts(affinity)
-        loading, _ = held_fixed(fit, parts, self)
+        loading, _ = held_fixed(fit, self._parts(affinity), self)
         return loading
 
     def predict(self, fit: xr.Dataset, affinity: xr.Dataset | xr.DataArray) -> xr.DataArray:
@@ -151,8 +156,12 @@ class NTF:
         Time courses are estimated from the very data that are scored, so more motifs never score worse on
         average; ``nt.rank_scan`` holds out pairs as well as time.
         """
-        _, error = held_fixed(fit, affinity_parts(affinity), self)
+        _, error = held_fixed(fit, self._parts(affinity), self)
         return 1.0 - error**2 if self.loss == "l2" else 1.0 - error
+
+    def _parts(self, affinity: xr.Dataset | xr.DataArray) -> AffinityParts:
+        unread = self.chunk > 0 and isinstance(affinity, xr.Dataset)
+        return affinity_parts(affinity, leave_on_disk=unread)
 
 
 # ---- fitting ------------------------------------------------------------------------------------------

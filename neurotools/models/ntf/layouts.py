@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurotools.arrays import to_device, to_numpy
-from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError
+from neurotools.arrays import Array, to_device, to_numpy
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import affinity as kernels
-from neurotools.numerics import ntf, pairs, units
+from neurotools.numerics import ntf, pairs, streaming, units
 from neurotools.numerics.lowrank import LowRankLayout
 from neurotools.numerics.ordered import OrderedLayout
 from neurotools.schema.affinity import AffinityParts
@@ -35,8 +35,31 @@ def drives_of(parts: AffinityParts, settings: NTF) -> kernels.Drives:
     return kernels.stacked(up, down, parts.window, parts.edges, sent)
 
 
+def rows_of(parts: AffinityParts, settings: NTF) -> streaming.Rows:
+    """Drives that are read from disk, a chunk of moments at a time."""
+    if parts.kernel in kernels.WINDOWED:
+        raise SettingsError(
+            f"the kernel {parts.kernel!r} looks beyond a chunk",
+            code="NT-SET-003",
+            fix="chunk=0 reads all at once",
+        )
+
+    def drive(name: str, start: int, stop: int) -> Array:
+        return to_device(parts.rows(name, start, stop), settings.device, settings.dtype)
+
+    def read(start: int, stop: int) -> kernels.Drives:
+        up, down = (drive(name, start, stop) for name in ("drive_up", "drive_down"))
+        sent = (drive("sent_up", start, stop), drive("sent_down", start, stop)) if parts.ordered else None
+        return kernels.Drives(up, down, sent=sent)
+
+    n_subjects, n_units = parts.observed.shape
+    return streaming.Rows(read, streaming.chunk_edges(n_subjects, parts.n_time, settings.chunk), n_units)
+
+
 def pairs_of(parts: AffinityParts, settings: NTF) -> pairs.PairTensor:
     """Pairs of an affinity, stored while they fit the budget and made in blocks beyond it."""
+    if parts.on_disk is not None:
+        return streaming.streamed_pairs(rows_of(parts, settings), parts.kernel, parts.ordered)
     if parts.dense is None:
         return pairs.made(parts.kernel, drives_of(parts, settings), STORED_BYTES)
     values = kernels.pack(to_device(parts.dense, settings.device, settings.dtype), parts.ordered)
@@ -59,6 +82,11 @@ def unit_layout(parts: AffinityParts, settings: NTF) -> ntf.UnitLayout:
             f"who leads and who follows have loadings of their own, and {settings.layout!r} has one for both",
             code="NT-SET-003",
             fix='layout="cp", or layout="pair"',
+        )
+    if parts.on_disk is not None:
+        make = lookup("kernel that can be streamed", parts.kernel, units.SHORT_FORMS)
+        return ntf.UnitLayout(
+            streaming.StreamedUnits(rows_of(parts, settings), make), parts.observed, parts.n_time
         )
     n_subjects, n_units = parts.observed.shape
     size = DTYPES[settings.dtype] * n_subjects * parts.n_time * n_units * (n_units - 1) // 2
@@ -84,6 +112,9 @@ def ordered_layout(parts: AffinityParts, settings: NTF) -> ntf.Layout:
             found=f"kernel {parts.kernel!r}",
             fix='layout="symcp"',
         )
+    if parts.on_disk is not None:
+        streamed = streaming.StreamedDirected(rows_of(parts, settings), units.DIRECTED[parts.kernel])
+        return OrderedLayout(streamed, parts.observed, parts.n_time)
     if parts.dense is None:
         return OrderedLayout(units.DIRECTED[parts.kernel](drives_of(parts, settings)), parts.observed,
                              parts.n_time)  # fmt: skip
