@@ -49,7 +49,10 @@ def choice_state_figures(
     drawn = {"weights": _on(plot_state_weights, fit)}
     if curves is not None:
         drawn["psychometric"] = _on(plot_psychometric, curves)
-    return {**drawn, **_over_time(fit, states, None), **_lasting(fit, visits), **_scanned(scan)}
+    lasting = _lasting(fit, visits)
+    if "dwell_times" in lasting:
+        lasting["dwell_times"].axes[0].set_xlabel("length of a visit (trials)")
+    return {**drawn, **_over_time(fit, states, None), **lasting, **_scanned(scan)}
 
 
 def brain_state_figures(

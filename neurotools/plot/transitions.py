@@ -94,9 +94,9 @@ def plot_transition_diagram(fit: xr.Dataset, ax: Axes | Figure | None = None) ->
     spot = (1.15 if n > 1 else 0.0) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     with style.context():
         ax = style.panel(ax, (4.4, 2.8 if n == 2 else 4.0))
-        top = float((values - np.diag(np.diag(values))).max(initial=0.0)) or 1.0
+        most = float((values - np.diag(np.diag(values))).max(initial=0.0)) or 1.0
         for k, to in np.argwhere((values >= LEAST_MOVE) & ~np.eye(n, dtype=bool)):
-            _move(ax, spot[[k, to]], radius[[k, to]], float(values[k, to]), top)
+            _move(ax, spot[[k, to]], radius[[k, to]], float(values[k, to]), most)
         for k in range(n):
             _disc(ax, spot[k], radius[k], k, (f"{names[k]}", f"{100 * share[k]:.0f} %"))
             up = 1 if np.sin(angle[k]) > 0.3 and n > 2 else -1  # away from the arrows
@@ -105,9 +105,9 @@ def plot_transition_diagram(fit: xr.Dataset, ax: Axes | Figure | None = None) ->
                     zorder=5)  # fmt: skip
         ax.set_aspect("equal")
         ax.set_axis_off()
-        reach = 1.15 + 0.6 if n > 1 else 0.9
-        high = 0.95 if n == 2 else reach
-        ax.set(xlim=(-reach - 0.1, reach + 0.1), ylim=(-high, high))
+        sides, top = np.abs(spot[:, 0]) + radius, spot[:, 1] + radius
+        ax.set(xlim=(-sides.max() - 0.25, sides.max() + 0.25),
+               ylim=((spot[:, 1] - radius).min() - 0.35, top.max() + 0.3))  # fmt: skip
         ax.set_title("How states follow one another")
     return ax
 

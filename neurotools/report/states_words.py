@@ -129,7 +129,7 @@ class States:
 # ---- what was found ---------------------------------------------------------------------------------------
 def sentence(held: States) -> str:
     """The result in one paragraph."""
-    share = ", ".join(f"{100 * part:.0f} %" for part in held.occupancy)
+    share = ", ".join(f"{100 * part:.0f}\u00a0%" for part in held.occupancy)
     what = (
         f"{held.n_samples:,} choices"
         if held.choices
@@ -144,7 +144,8 @@ def sentence(held: States) -> str:
     if held.gain is not None:
         gain, error = held.gain
         text += (
-            f" Data that the model has not seen are foretold {gain:+.3g} {held.per} better than by one state "
+            f" Data that the model has not seen are foretold {abs(gain):.3g} {held.per} "
+            f"{'better' if gain > 0 else 'WORSE'} than by one state "
             f"(standard error {error:.2g})."
         )
     if held.mean_visit is not None:
@@ -382,7 +383,7 @@ def _state_prob(held: States) -> Told:
 def _couplings(held: States) -> Told:
     return (
         "Couplings in each state.",
-        "Each row is driven by the units along the columns: red excites, blue inhibits. One scale for all "
+        "Each row is driven by the units along the columns: brown excites, blue inhibits. One scale for all "
         "states, set by "
         "the largest coupling between different units.",
         f"{held.n_states} matrices of {held.n_units} by {held.n_units} units.",
