@@ -23,6 +23,7 @@ from neurotools.numerics import hmm, switching
 from neurotools.numerics.switching_chain import drive_start, log_chain
 from neurotools.numerics.switching_errors import UNCERTAINTY, Errors
 from neurotools.numerics.switching_fit import Found, Given, Search, best_of
+from neurotools.numerics.switching_lasso import GroupLasso
 from neurotools.numerics.switching_prior import GaussianPrior, RidgePrior
 from neurotools.numerics.switching_scores import (
     ahead_prob,
@@ -75,11 +76,12 @@ class SwitchingGLM:
         From the predictor to the mean; ``"auto"`` is softplus for counts, sigmoid for choices, softmax for
         choices among several. ``"sigmoid_gain"`` is a sigmoid times a gain of each unit, which is learned
         under a log-normal prior of width 1 around one above the count that 1 bin in 200 exceeds.
-    prior : nt.GaussianPrior or nt.RidgePrior
+    prior : nt.GaussianPrior, nt.RidgePrior, nt.OneHotPrior or nt.GroupLasso
         On weights, in the units of the regressors, which are not rescaled.
     n_restarts : int
-        Random starts around the model of one state; the one with the highest objective is the fit. The first
-        k starts are the same whatever their number.
+        Starts around the model of one state, three of every four from windows of the data grouped by k-means
+        and the fourth at random; the one with the highest objective is the fit. The first k starts are the
+        same whatever their number.
     stickiness : float
         Pseudo-counts of staying that each state is given, at the mean input where inputs drive transitions.
     transition_strength : float
@@ -103,7 +105,7 @@ class SwitchingGLM:
     n_states: int
     family: str = "poisson"
     link: str = "auto"
-    prior: GaussianPrior | RidgePrior | OneHotPrior = field(default_factory=GaussianPrior)
+    prior: GaussianPrior | RidgePrior | OneHotPrior | GroupLasso = field(default_factory=GaussianPrior)
     n_restarts: int = 8
     stickiness: float = 1.0
     transition_strength: float = 1.0
@@ -146,8 +148,9 @@ class SwitchingGLM:
         design : xarray.DataArray
             From ``nt.glm_design`` or ``nt.choice_design``, made of the same array.
         connectome : xarray.DataArray, optional
-            Anatomical weights (unit, unit_to), the mean of the prior on couplings, in the units of the
-            predictor per spike; where there are several functions of the lag each gets its equal part.
+            Anatomy. Under a normal prior weights (unit, unit_to), its mean, in the units of the predictor per
+            spike; where there are several functions of the lag each gets its equal part. Under a
+            ``OneHotPrior`` probabilities (unit, unit_to, type) of inhibitory, none and excitatory.
         transition_design : xarray.DataArray, optional
             Inputs (time, feature) that drive the transition into each sample. Rows of the transition matrix
             are then multinomial logistic in the inputs less their mean.
@@ -162,7 +165,8 @@ class SwitchingGLM:
             start, with ``round`` on ``iteration``: it never falls within a round, and the prior is learned
             between rounds; ``restart_objective`` (restart) before that. ``shared_weight``,
             ``shared_feature_weight`` and ``shared_bias`` are what the states have in common under a
-            ``GaussianPrior``, ``prior_width`` (kind, level) how far they stray. States are numbered by
+            ``GaussianPrior``, ``prior_width`` (kind, level) how far they stray; ``type_prob`` (state?, unit,
+            unit_to, type), ``size_mode`` and ``size_width`` (type) belong to a ``OneHotPrior``. States are numbered by
             occupancy, largest first.
             For choices there is no ``unit_to``; among several alternatives ``alternative`` stands in its
             place. ``dispersion`` and ``gain`` (unit_to) where family and link have them. With a
@@ -296,6 +300,11 @@ def given_of(
     kinds = np.array(["bias", *data.kind.astype(str)])
     mean, type_prior = np.zeros((kinds.size, data.y.shape[1])), None
     if connectome is not None:
+        if settings.prior.connectome == "none":
+            raise SettingsError(
+                f"{type(settings.prior).__name__} has no place for a connectome", code="NT-SET-003",
+                fix="nt.GaussianPrior takes weights (unit, unit_to); nt.OneHotPrior takes P(type)",
+            )  # fmt: skip
         if settings.prior.connectome == "types":
             type_prior = anatomical_types(connectome, data)
         else:
