@@ -19,6 +19,7 @@ from .models.bicluster import StickyHDP as StickyHDP
 from .models.block_model import BlockModel as BlockModel
 from .models.ntf import NTF as NTF
 from .models.tensor_model import TensorModel as TensorModel
+from .numerics.switching_lasso import GroupLasso as GroupLasso
 from .numerics.switching_prior import GaussianPrior as GaussianPrior
 from .numerics.switching_prior import RidgePrior as RidgePrior
 from .numerics.switching_types import OneHotPrior as OneHotPrior

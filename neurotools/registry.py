@@ -42,6 +42,7 @@ SETTINGS: dict[str, str] = {
     "Head": "neurotools.models.encoders.heads:Head",
     "NeuroGPTSettings": "neurotools.models.encoders.neurogpt:NeuroGPTSettings",
     "Training": "neurotools.models.encoders.training:Training",
+    "GroupLasso": "neurotools.numerics.switching_lasso:GroupLasso",
     "GaussianPrior": "neurotools.numerics.switching_prior:GaussianPrior",
     "OneHotPrior": "neurotools.numerics.switching_types:OneHotPrior",
     "RidgePrior": "neurotools.numerics.switching_prior:RidgePrior",
