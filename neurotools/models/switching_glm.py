@@ -166,8 +166,8 @@ class SwitchingGLM:
             between rounds; ``restart_objective`` (restart) before that. ``shared_weight``,
             ``shared_feature_weight`` and ``shared_bias`` are what the states have in common under a
             ``GaussianPrior``, ``prior_width`` (kind, level) how far they stray; ``type_prob`` (state?, unit,
-            unit_to, type), ``size_mode`` and ``size_width`` (type) belong to a ``OneHotPrior``. States are numbered by
-            occupancy, largest first.
+            unit_to, type), ``size_mode`` and ``size_width`` (type) belong to a ``OneHotPrior``. States are
+            numbered by occupancy, largest first.
             For choices there is no ``unit_to``; among several alternatives ``alternative`` stands in its
             place. ``dispersion`` and ``gain`` (unit_to) where family and link have them. With a
             ``transition_design``: ``transition_weight`` (state, state_to, transition_feature), the change in
