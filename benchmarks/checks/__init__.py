@@ -4,6 +4,8 @@ from benchmarks import block_model, ntf
 from benchmarks.checks import (
     bicluster_data,
     communities,
+    encoder_runs,
+    encoders,
     connectivity,
     factorisation,
     kills,
@@ -79,6 +81,8 @@ BICLUSTER_DATA = (
     f"{CHECKS_HERE}/bicluster_data.py",
 )
 WRITING = ("neurotools/provenance.py", "pipelines/outputs.py", "pipelines/job.py", "pipelines/steps.py")
+
+ENCODERS = "neurotools/models/encoders"
 
 CHECKS = {
     check.name: check
@@ -396,6 +400,46 @@ CHECKS = {
                 f"{CHECKS_HERE}/memory.py",
             ),
             kind="speed",
+        ),
+        Check(
+            name="encoder_forms",
+            title="Neuro-GPT's objective in one pass equals the published form and is cheaper",
+            run=encoders.one_pass,
+            code=(f"{ENCODERS}/neurogpt.py", f"{CHECKS_HERE}/encoders.py"),
+        ),
+        Check(
+            name="elm_neurons",
+            title="Published ELM neurons equal their recorded outputs; the collapsed form is faster",
+            run=encoders.neuron,
+            code=(f"{ENCODERS}/elm.py", f"{ENCODERS}/checkpoint.py", f"{CHECKS_HERE}/encoders.py"),
+        ),
+        Check(
+            name="encoder_codes",
+            title="Du-IN on synthetic sEEG: codes in use, and hidden codes named from the rest",
+            run=encoder_runs.hidden_codes,
+            code=(
+                f"{ENCODERS}/duin.py",
+                f"{ENCODERS}/duin_recipe.py",
+                f"{ENCODERS}/training.py",
+                f"{CHECKS_HERE}/encoder_runs.py",
+            ),
+            kind="science",
+            group="long",
+            budget_s=600.0,
+        ),
+        Check(
+            name="encoder_chunks",
+            title="Neuro-GPT on held-out runs of Muse EEG: hidden chunks, beside simple predictions",
+            run=encoder_runs.hidden_chunks,
+            code=(
+                f"{ENCODERS}/neurogpt.py",
+                f"{ENCODERS}/neurogpt_recipe.py",
+                f"{ENCODERS}/training.py",
+                f"{CHECKS_HERE}/encoder_runs.py",
+            ),
+            kind="science",
+            group="long",
+            budget_s=900.0,
         ),
     )
 }

@@ -36,7 +36,7 @@ CARD = """\
 - Kind: {kind}; stages: {stages}; seed {seed}.
 - Split: by {unit}; held out: {held_out}. Windows of both sides neither overlap in time nor are copies
   (checked). The scale ({scale}) was estimated from the windows that were trained on.
-- Best held-out loss: {best}. {score}
+- Best held-out loss (or share unexplained): {best}. {score}
 - {parameters:,} parameters; {seconds:.0f} s; {rate:.1f} samples per second; {flops} per sample and step.
 - Settings: `{settings}`
 
@@ -70,7 +70,7 @@ def metrics_of(
         "n_parameters": sum(p.numel() for p in network.parameters()),
         "steps": [s.step for s in states],
         "best_step": [s.best_step for s in states],
-        "best_held_out_loss": [s.best_loss if s.best_step else None for s in states],
+        "best_watched": [s.best_loss if s.best_step else None for s in states],
         "held_out_score": result.attrs.get("held_out_score"),
         "seconds": seconds,
         "samples_per_s": rate,
@@ -107,7 +107,7 @@ def card_of(encoder: Any, ready: Any, result: xr.Dataset, metrics: dict[str, Any
     out = sorted(set(ready.data.places.group[ready.side == splits.HELD_OUT].tolist()))
     if len(groups) == 1 and out:
         out = ["the last stretch of each recording, windows that reach into it left out"]
-    best = metrics["best_held_out_loss"][-1]
+    best = metrics["best_watched"][-1]
     score = metrics["held_out_score"]
     return CARD.format(
         title=f"{encoder.architecture}, {result.attrs['kind']}",

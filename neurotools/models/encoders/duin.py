@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurotools.errors import SchemaError, SettingsError
+from neurotools.models.encoders.processes import of_the_first, sum_of_all
 
 
 # ---- settings -----------------------------------------------------------------------------------------
@@ -48,6 +49,8 @@ class DuINSettings:
         The classifier's outputs and hidden units.
     code_decay, commitment : float
         Share of the codebook that a step keeps, and weight of the distance to the code in the loss.
+    restart_below : float
+        Codes that name fewer tokens a step restart at tokens of that step; 0, as published, never.
     dropout : tuple of float
         Of attention, of its projection, and of the feed-forward network.
     """
@@ -74,6 +77,7 @@ class DuINSettings:
     class_width: int = 128
     code_decay: float = 0.99
     commitment: float = 1.0
+    restart_below: float = 0.0
     dropout: tuple[float, float, float] = (0.2, 0.0, 0.0)
 
     def __post_init__(self) -> None:
@@ -251,6 +255,7 @@ class Codebook(nn.Module):
     def __init__(self, settings: DuINSettings) -> None:
         super().__init__()
         self.decay, self.commitment = settings.code_decay, settings.commitment
+        self.restart_below = settings.restart_below
         width, code_width = settings.width, settings.code_width
         self.inward = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, code_width))
         self.norm = nn.LayerNorm(code_width)
@@ -280,12 +285,16 @@ class Codebook(nn.Module):
         """
         z = functional.normalize(self.inward(tokens), dim=-1).flatten(0, 1)
         code = self.nearest(z)
-        used = torch.bincount(code, minlength=len(self.codes)).to(z.dtype)
+        used = sum_of_all(torch.bincount(code, minlength=len(self.codes)).to(z.dtype))
         self.counts.lerp_(used, 1 - self.decay)
-        total = torch.zeros_like(self.codes).index_add_(0, code, z)
+        total = sum_of_all(torch.zeros_like(self.codes).index_add_(0, code, z))
         mean = functional.normalize(total, dim=-1)
         moved = functional.normalize(torch.lerp(self.codes, mean, 1 - self.decay), dim=-1)
         self.codes.copy_(torch.where(used[:, None] > 0, moved, self.codes))
+        idle = self.counts < self.restart_below
+        fresh = of_the_first(z[torch.randint(len(z), (len(self.codes),), device=z.device)])
+        self.codes.copy_(torch.where(idle[:, None], fresh, self.codes))
+        self.counts.masked_fill_(idle, 1.0)  # time to be found useful
 
 
 # ---- stage 1: names for tokens --------------------------------------------------------------------------

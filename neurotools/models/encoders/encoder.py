@@ -200,7 +200,8 @@ class Encoder:
         """How good the fit is on windows, larger is better.
 
         With a head: balanced accuracy, or the share of a value's variance that is explained; windows carry
-        the target. Without: minus the loss of the last stage, in its own unit.
+        the target. Without: minus the loss of the last stage, or one minus ``unexplained`` where the
+        architecture tells that share.
 
         Warns
         -----

@@ -39,13 +39,19 @@ def chunks_of(settings: NeuroGPTSettings, x: Tensor) -> Float[Tensor, "sample ch
 
 
 def hidden_chunks(network: NeuroGPTNetwork, batch: Batch) -> Parts:
-    """The published objective in one pass, and what tells a collapse: variance and rank of features."""
+    """The published objective in one pass, and what tells a collapse: variance and rank of features.
+
+    The target is the encoder's own feature, so a loss falls with the features' variance; ``unexplained`` is
+    the share of that variance that is not foretold.
+    """
     features = network.features(chunks_of(network.settings, batch.x))
     error = network.predict_hidden(features) - features[:, 1:].detach()
     flat = features.detach().flatten(0, 1).float()
+    loss, variance = error.float().square().mean(), flat.var(0).mean()
     return {
-        "loss": error.float().square().mean(),
-        "feature_variance": flat.var(0).mean(),
+        "loss": loss,
+        "unexplained": loss.detach() / variance.clamp_min(1e-12),
+        "feature_variance": variance,
         "effective_rank": effective_rank(flat),
     }
 

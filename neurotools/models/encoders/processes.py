@@ -87,6 +87,20 @@ def joined(place: torch.device) -> Iterator[Crew]:
     yield Crew(dist.get_rank(), dist.get_world_size())
 
 
+def sum_of_all(x: Tensor) -> Tensor:
+    """Sum over processes of what has no gradient."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(x)
+    return x
+
+
+def of_the_first(x: Tensor) -> Tensor:
+    """What the first process holds."""
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast(x, src=0)
+    return x
+
+
 class SumOver(torch.autograd.Function):
     """Sum over processes; the gradient of a sum is the sum of the gradients."""
 

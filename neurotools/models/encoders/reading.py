@@ -18,7 +18,7 @@ from neurotools.models.encoders.batches import Scale
 from neurotools.models.encoders.data import Data
 from neurotools.models.encoders.folder import Opened
 from neurotools.models.encoders.heads import Headed, pooled
-from neurotools.models.encoders.training import place_of
+from neurotools.models.encoders.training import WATCHED, place_of
 
 
 def laid_out(encoder: Any, fit: xr.Dataset, windows: Any) -> tuple[Opened, Data, Scale]:
@@ -113,7 +113,8 @@ def score(encoder: Any, fit: xr.Dataset, windows: Any) -> float:
     held, found, scale = laid_out(encoder, fit, windows)
     warn_seen(fit, found)
     if held.target is None:
-        return -objective(encoder, held, found, scale)
+        told = objective(encoder, held, found, scale)
+        return 1 - told[WATCHED] if WATCHED in told else -told["loss"]
     truth = target_of(found, held.target["name"])
     return compared(held, said(held, found, outputs(encoder, held, found, scale)), truth)
 
@@ -137,22 +138,23 @@ def hexadecimal(digest: np.ndarray) -> list[str]:
     return [raw[k : k + 16].hex() for k in range(0, len(raw), 16)]
 
 
-def objective(encoder: Any, held: Opened, found: Data, scale: Scale) -> float:
-    """Mean loss of the last stage over all samples, each window in one of them."""
+def objective(encoder: Any, held: Opened, found: Data, scale: Scale) -> dict[str, float]:
+    """What the last stage tells of all samples, each window in one of them."""
     if not held.recipe.stages:
         raise SettingsError(f"{held.architecture} has no objective without targets", code="NT-SET-003")
     which = samples_of(encoder, found, np.ones(found.n, dtype=bool), hop=encoder.sequence)
     place, stage = place_of(encoder.device), held.recipe.stages[-1]
     held.network.to(place).eval()
-    total = 0.0
+    total: dict[str, float] = {}
     at_once = max(1, encoder.at_once // encoder.sequence)
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(encoder.seed)
         for first in range(0, len(which), at_once):
             part = which[first : first + at_once]
             batch = found.batch(part, scale, held.preparation["clip"]).to(place)
-            total += float(stage.loss(held.network, batch)["loss"]) * len(part)
-    return total / len(which)
+            for name, value in stage.loss(held.network, batch).items():
+                total[name] = total.get(name, 0.0) + float(value) * len(part) / len(which)
+    return total
 
 
 def samples_of(encoder: Any, found: Data, chosen: np.ndarray, hop: int) -> np.ndarray:

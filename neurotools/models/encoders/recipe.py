@@ -57,6 +57,7 @@ class Stage:
     name : str
     loss : callable
         (network, batch) -> numbers by name; ``"loss"`` is minimised, the others are written down beside it.
+        Where a loss has no scale of its own, ``"unexplained"`` chooses the best look in its place.
     part : str
         Dotted name of the part that is trained; all else is held fixed, in evaluation mode. Empty: the whole.
     begin : callable

@@ -30,6 +30,7 @@ from neurotools.models.encoders.recipe import Batch, Parts, nothing
 from neurotools.progress import working
 
 STATE, NOTES = "state.safetensors", "state.json"
+WATCHED = "unexplained"  # chooses the best look where a loss has no scale of its own
 NOT_FINITE = "the loss is not finite any more"
 
 
@@ -329,8 +330,9 @@ class Loop:
         if len(self.task.held_out):
             held = self.crew.of_first(self.held_out_losses())
             row |= {f"held_out_{name}": value for name, value in held.items()}
-            if held["loss"] < state.best_loss:
-                state.best_loss, state.best_step, state.waited = held["loss"], step, 0
+            watched = held.get(WATCHED, held["loss"])
+            if watched < state.best_loss:
+                state.best_loss, state.best_step, state.waited = watched, step, 0
                 self.best = {k: v.detach().clone() for k, v in self.task.network.state_dict().items()}
             else:
                 state.waited += 1

@@ -63,7 +63,7 @@ def test_the_folder_is_the_checkpoint_and_knows_its_maker(case):
     said = json.loads((out / "metrics.json").read_text())
     assert said["samples_per_s"] > 0
     assert said["flops_per_sample"] > 0
-    assert np.isfinite(said["best_held_out_loss"]).all()
+    assert np.isfinite(said["best_watched"]).all()
 
 
 def test_a_fit_comes_back_from_disk(fitted, tmp_path):
