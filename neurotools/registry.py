@@ -94,6 +94,7 @@ LOADERS = {
 PIPELINES = {
     "dynamic-connectome": "neurotools.pipelines.dynamic_connectome",
     "choice-states": "neurotools.pipelines.choice_states",
+    "bicluster": "neurotools.pipelines.bicluster",
     "brain-states": "neurotools.pipelines.brain_states",
     "fmri-connectivity": "neurotools.pipelines.fmri_connectivity",
     "quality": "neurotools.pipelines.quality",

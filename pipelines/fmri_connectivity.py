@@ -112,8 +112,12 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
         Groups ``static`` and, where it was asked for, ``windows``.
     """
     series = cleaned(recording, settings)
-    how = {"estimator": settings.estimator, "standardize": settings.standardize}
-    static = {kind: nt.connectivity(series, kind=kind, **how) for kind in settings.kinds}
+    static = {
+        kind: nt.connectivity(
+            series, kind=kind, estimator=settings.estimator, standardize=settings.standardize
+        )
+        for kind in settings.kinds
+    }
     groups = {"/static": xr.Dataset(static)}
     if settings.window_s is not None:
         groups["/windows"] = step(
@@ -181,13 +185,15 @@ def summarise(results: Mapping[str, xr.DataTree], settings: Settings) -> xr.Data
     Displacements are of the correlation (else of the covariance), of recordings of one subject each.
     """
     static = {name: result["static"].to_dataset() for name, result in results.items()}
-    group = {
+    group: dict[str, xr.DataArray] = {
         kind: nt.stack_connectivity({name: matrices[kind] for name, matrices in static.items()})
         for kind in settings.kinds
     }
-    made: dict[str, xr.DataArray] = {**group}
-    made |= {f"mean_{kind}": matrix.mean("recording", keep_attrs=True) for kind, matrix in group.items()}
+    made = group | {
+        f"mean_{kind}": matrix.mean("recording", keep_attrs=True) for kind, matrix in group.items()
+    }
     base = next((group[kind] for kind in ("correlation", "covariance") if kind in group), None)
     if base is not None and base.ndim == 3 and len(results) > 1 and settings.estimator == "ledoit_wolf":
-        made |= dict(nt.tangent_space(base).data_vars)
+        space = nt.tangent_space(base)
+        made |= {"displacement": space["displacement"], "reference": space["reference"]}
     return xr.Dataset(made)

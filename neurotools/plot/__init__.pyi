@@ -25,6 +25,9 @@ from .loadings import plot_unit_loadings as plot_unit_loadings
 from .motifs import plot_circuit as plot_circuit
 from .motifs import plot_motif as plot_motif
 from .motifs import plot_motifs as plot_motifs
+from .quality import plot_level as plot_level
+from .quality import plot_power as plot_power
+from .quality import quality_figures as quality_figures
 from .recordings import plot_quality as plot_quality
 from .recordings import plot_spectrogram as plot_spectrogram
 from .recordings import plot_traces as plot_traces

@@ -110,7 +110,7 @@ def plot_window_strength(windows: xr.Dataset, ax: Axes | Figure | None = None) -
 
 
 def connectivity_figures(
-    static: Mapping[str, xr.DataArray], windows: xr.Dataset | None = None
+    static: Mapping[str, xr.DataArray] | xr.Dataset, windows: xr.Dataset | None = None
 ) -> dict[str, Figure]:
     """Draw every picture that the given results allow, each a figure of its own, by name.
 

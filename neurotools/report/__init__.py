@@ -1,13 +1,13 @@
 """Fits and figures to one self-contained HTML page, with methods, citations and provenance.
 
-``build_report`` makes a page from sections; ``connectome_report``, ``states_report``, ``bicluster_report`` and
-``connectivity_report`` make the pages of the analyses of those names; ``methods_text`` writes what was done, from
-the settings with which it was done.
+``build_report`` makes a page from sections; ``connectome_report``, ``states_report``, ``bicluster_report``,
+``connectivity_report`` and ``quality_report`` make the pages of the analyses of those names; ``methods_text``
+writes what was done, from the settings with which it was done.
 """
 
 from neurotools.report.bicluster import bicluster_report
-from neurotools.report.connectome import connectome_report
 from neurotools.report.connectivity import connectivity_report
+from neurotools.report.connectome import connectome_report
 from neurotools.report.methods import methods_text
 from neurotools.report.page import (
     Cards,
@@ -21,6 +21,7 @@ from neurotools.report.page import (
     Text,
     build_report,
 )
+from neurotools.report.quality import flag_table, quality_report
 from neurotools.report.states import states_report
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "build_report",
     "connectivity_report",
     "connectome_report",
+    "flag_table",
     "methods_text",
+    "quality_report",
     "states_report",
 ]

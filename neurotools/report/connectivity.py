@@ -163,7 +163,10 @@ def _limits(static: xr.Dataset, windows: xr.Dataset | None, n: int) -> list[str]
 
 
 def _methods(
-    recording: xr.DataTree | None, static: xr.Dataset, windows: xr.Dataset | None, facts: Mapping[str, Any]
+    recording: xr.DataTree | xr.DataArray | None,
+    static: xr.Dataset,
+    windows: xr.Dataset | None,
+    facts: Mapping[str, Any],
 ) -> list[Block]:
     first = next(iter(static.data_vars.values()))
     dim, n = str(first.dims[-2]), int(first.attrs["n_samples"])

@@ -13,9 +13,9 @@ from neurotools.report import summary, tables
 from neurotools.report.page import Block, Code, Facts, Section, Table, Text
 
 
-def recording_section(recording: xr.DataTree | None) -> Section:
+def recording_section(recording: xr.DataTree | xr.DataArray | None) -> Section:
     """Where the recording comes from, what it holds, and what the validator says of it."""
-    if recording is None:
+    if not isinstance(recording, xr.DataTree):
         return Section("Recording")
     found = tables.finding_table(recording)
     blocks: list[Block] = [
