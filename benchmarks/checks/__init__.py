@@ -4,9 +4,9 @@ from benchmarks import block_model, ntf
 from benchmarks.checks import (
     bicluster_data,
     communities,
+    connectivity,
     encoder_runs,
     encoders,
-    connectivity,
     factorisation,
     kills,
     libraries,
