@@ -158,7 +158,15 @@ def run(  # noqa: PLR0917  (each is an argument of the command line)
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="One setting: rank=6. May be repeated."),
     ] = None,
-    workers: Annotated[int, typer.Option(metavar="N", help="Recordings at a time, in processes.")] = 1,
+    rank: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Number of motifs, or auto: held-out data choose.")
+    ] = None,
+    execution: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Where to run: processes, dask or slurm.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Recordings at a time, in processes.")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of linear algebra per process.")
     ] = None,
@@ -178,10 +186,17 @@ def run(  # noqa: PLR0917  (each is an argument of the command line)
         from . import runner
 
         plan = runner.make_plan(
-            pipeline, source, folder, settings_file=settings, overrides=set_ or (), level=level,
-            workers=workers, threads=threads, seed=seed,
+            pipeline, source, folder, settings_file=settings, overrides=[*(set_ or ()), *_rank(rank)],
+            level=level, execution=execution, workers=workers, threads=threads, seed=seed,
         )  # fmt: skip
         _carry_out(plan, dry_run=dry_run, json=json, debug=debug)
+
+
+def _rank(rank: str | None) -> list[str]:
+    """What ``--rank`` sets."""
+    if rank is None:
+        return []
+    return ["auto_rank=true"] if rank == "auto" else [f"rank={rank}"]
 
 
 def _out(out: Path | None, level: str | None, option: Path | None) -> tuple[Path, str | None]:

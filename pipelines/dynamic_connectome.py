@@ -7,14 +7,15 @@ Dyballa et al. (2024), ICLR.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
 import neurotools as nt
-from neurotools.errors import SettingsError, did_you_mean
+from neurotools.errors import NeurotoolsWarning, SettingsError, did_you_mean
 from neurotools.models.block_model import BlockModel
 from neurotools.models.ntf import NTF
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # that are compared where nobody says which
 TAKES = "a recording with one continuous signal (calcium traces, region series, EEG), spike counts, or spikes"
 GIVES = {
     "fit.nc": "groups fit, communities, connectome, and rank_scan if asked for (nt.open_fit reads them)",
@@ -36,7 +38,7 @@ GIVES = {
 }
 
 
-Kernel = Literal["geomean", "product", "min", "ratio", "corr_window"]
+Kernel = Literal["geomean", "product", "min", "ratio", "anti", "lagged", "corr_window", "mtd", "edge"]
 Normalise = Literal["max", "percentile99", "none"]
 
 
@@ -56,15 +58,17 @@ class Settings:
         Length of the windows in which the power of a band is measured; they overlap by half.
     sfreq : float or None, in Hz
         Put the signal on a regular clock of this rate first; smoothing needs one.
-    kernel : {"geomean", "product", "min", "ratio", "corr_window"}
+    kernel : {"geomean", "product", "min", "ratio", "anti", "lagged", "corr_window", "mtd", "edge"}
         How the slopes of two units make their affinity.
     smooth_s : float or None, in s
         Standard deviation of the Gaussian whose derivative gives the slopes; none for plain differences.
-        For corr_window the width of the window.
+        For corr_window and mtd the width of the window.
     normalise : {"max", "percentile99", "none"}
         What the slopes of a unit are divided by.
     floor : float
         Scaled slopes smaller than this count as no motion.
+    lag_s : float or None, in s
+        For the kernel lagged: how much earlier the first unit of a pair moves.
     model : NTF
         The factorisation.
     communities : BlockModel
@@ -74,6 +78,10 @@ class Settings:
         between its low and its high values (Otsu 1979).
     rank_scan : tuple of ints or None
         Ranks to compare by held-out error and agreement of restarts, shown in the report.
+    auto_rank : bool
+        Choose the rank among those of rank_scan (1 to 12 where it lists none) in place of the model's.
+    rank_nulls : int
+        Circularly shifted surrogates that the chosen rank has to beat; 0 for none.
     """
 
     signal: str | None = None
@@ -85,13 +93,16 @@ class Settings:
     smooth_s: float | None = None
     normalise: Normalise = "max"
     floor: float = 0.0
+    lag_s: float | None = None
     model: NTF = NTF(rank=8)
     communities: BlockModel = BlockModel()
     threshold: float | None = None
     rank_scan: tuple[int, ...] | None = None
+    auto_rank: bool = False
+    rank_nulls: int = 19
 
     def __post_init__(self) -> None:
-        for name in ("bin_width_s", "band_window_s", "smooth_s"):
+        for name in ("bin_width_s", "band_window_s", "smooth_s", "lag_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise SettingsError(f"{name} is a time, in seconds, above 0", found=value)
@@ -103,6 +114,8 @@ class Settings:
             raise SettingsError("threshold is a share, from 0 to below 1", found=self.threshold)
         if self.rank_scan is not None and (not self.rank_scan or min(self.rank_scan) < 1):
             raise SettingsError("rank_scan lists ranks of at least 1", found=self.rank_scan)
+        if self.rank_nulls < 0:
+            raise SettingsError("rank_nulls is a number of surrogates, at least 0", found=self.rank_nulls)
 
 
 def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataTree:
@@ -123,15 +136,41 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
     traces = traces_of(recording, settings, step)
     affinity = step(
         "affinity", nt.differential_affinity, traces, kernel=settings.kernel, smooth_s=settings.smooth_s,
-        normalise=settings.normalise, floor=settings.floor,
+        normalise=settings.normalise, floor=settings.floor, lag_s=settings.lag_s,
     )  # fmt: skip
-    fit = step("factorisation", settings.model.fit, affinity)
+    scan = scanned(affinity, settings, step)
+    fit = step("factorisation", chosen_model(settings, scan).fit, affinity)
     communities = step("communities", settings.communities.fit, nt.motif(fit))
     connectome = step("connectome", nt.dynamic_connectome, fit, communities, threshold=settings.threshold)
     groups = {"/fit": fit, "/communities": communities, "/connectome": connectome}
-    if settings.rank_scan is not None:
-        groups["/rank_scan"] = step("rank_scan", nt.rank_scan, settings.model, affinity, settings.rank_scan)
+    if scan is not None:
+        groups["/rank_scan"] = scan
     return xr.DataTree.from_dict(groups)
+
+
+def scanned(affinity: xr.Dataset, settings: Settings, step: Step) -> xr.Dataset | None:
+    """Ranks side by side, where they were asked for."""
+    if settings.rank_scan is None and not settings.auto_rank:
+        return None
+    return step(
+        "rank_scan", nt.rank_scan, settings.model, affinity, settings.rank_scan or RANKS,
+        n_null=settings.rank_nulls if settings.auto_rank else 0,
+    )  # fmt: skip
+
+
+def chosen_model(settings: Settings, scan: xr.Dataset | None) -> NTF:
+    """The model, with the rank that the scan chose where it may; one motif where it chose none."""
+    if not settings.auto_rank or scan is None:
+        return settings.model
+    rank = int(scan.attrs["selected_rank"])
+    if rank == 0:
+        warnings.warn(
+            f"no number of motifs is supported: {scan.attrs['reason']}; the one motif that is shown need not "
+            "mean anything",
+            NeurotoolsWarning,
+            stacklevel=2,
+        )
+    return replace(settings.model, rank=rank or 1)
 
 
 def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataArray:
