@@ -228,7 +228,7 @@ def damped(
         )
         known, expected = likelihoods(moved, state_prob, problem)
         after = judged(expected + unit_log_prior(moved, problem), problem)
-        worse = after < before - SLACK * xp.abs(before)
+        worse = xp.logical_not(after >= before - SLACK * xp.abs(before))  # also where a mean overflows
         if not bool(xp.any(worse)):
             break
         smaller = size / 2 if attempt < HALVINGS - 1 else xp.zeros_like(size)

@@ -284,21 +284,27 @@ def inverse(information: np.ndarray) -> Float[np.ndarray, "parameter parameter"]
 def transition_interval(
     params: Params, problem: Problem, covariance: np.ndarray, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of each transition probability, at the mean input, normal on the scale of its own log odds."""
-    from scipy.special import expit, logit, ndtri
+    """Bounds of each transition probability, at the mean input.
+
+    Those of the beta law whose log odds have the mode and the curvature found, which is the posterior itself
+    where states are known. A normal law of log odds would miss the long tail of a transition that is seen a
+    few times.
+    """
+    from scipy.special import betaincinv
 
     move = np.exp(to_numpy(params.log_transition))
     k = len(move)
     if k == 1:
         return np.ones((1, 1)), np.ones((1, 1))
     n_input = transition_inputs(params, problem).shape[1]
-    half = np.empty((k, k))
+    variance = np.empty((k, k))  # of log odds of each transition against all others
     for i in range(k):
         to = others(k, i)
         place = (i * (k - 1) + np.arange(k - 1)) * n_input
         own = covariance[np.ix_(place, place)]
         for j in range(k):
             slope = np.where(to == j, 1.0, -move[i, to] / (1 - move[i, j]))
-            half[i, j] = np.sqrt(slope @ own @ slope)
-    reach = ndtri((1 + level) / 2) * half
-    return expit(logit(move) - reach), expit(logit(move) + reach)
+            variance[i, j] = slope @ own @ slope
+    hits, misses = 1 / (variance * (1 - move)), 1 / (variance * move)
+    tail = (1 - level) / 2
+    return betaincinv(hits, misses, tail), betaincinv(hits, misses, 1 - tail)

@@ -141,11 +141,26 @@ def spreads(params: switching.Params, state_prob: Array, problem: switching.Prob
     return (
         Spread(
             xp.sum(around**2, axis=(0, 2)),
-            xp.sum(xp.linalg.diagonal(inverse) + tied, axis=(0, 1)),
+            per_regressor(xp.sum(xp.linalg.diagonal(inverse) + tied, axis=(0, 1)), off),
             n_state * n_unit,
         ),
-        Spread(xp.sum(off**2, axis=1), xp.sum(xp.linalg.diagonal(centre), axis=0), n_unit),
+        Spread(
+            xp.sum(off**2, axis=1),
+            per_regressor(xp.sum(xp.linalg.diagonal(centre), axis=0), off),
+            n_unit,
+        ),
     )
+
+
+def per_regressor(
+    values: Float[Array, " place"], like: Float[Array, "column unit"]
+) -> Float[Array, " column"]:
+    """Sums over the alternatives of a choice, which lie side by side in its curvature."""
+    xp = namespace(values)
+    n_column = like.shape[0]
+    if values.shape[0] == n_column:
+        return values
+    return xp.sum(xp.reshape(values, (n_column, -1)), axis=1)
 
 
 def learned(

@@ -81,7 +81,7 @@ def raised(
     for attempt in range(HALVINGS + 1):
         moved = replace(params, **{name: _inside(getattr(params, name) * xp.exp(size * step))})
         known, after = _objective(moved, state_prob, problem)
-        worse = after < before - SLACK * xp.abs(before)
+        worse = xp.logical_not(after >= before - SLACK * xp.abs(before))  # also where a mean overflows
         if not bool(xp.any(worse)):
             break
         size = xp.where(worse, size / 2 if attempt < HALVINGS - 1 else xp.zeros_like(size), size)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numerics.test_switching import problem
+from scipy import stats
 
 from neurotools.numerics import missing_information as missing
 from neurotools.numerics import switching, switching_errors
@@ -151,3 +152,24 @@ def test_intervals_hold_the_estimate_and_lie_between_zero_and_one(rng):
 
 def test_a_curvature_that_is_no_maximums_gives_no_errors():
     assert np.isnan(switching_errors.inverse(np.diag([1.0, -1.0]))).all()
+
+
+def test_intervals_of_known_states_are_those_of_the_dirichlet_posterior(rng):
+    """Three states that spikes tell apart without doubt."""
+    state = np.repeat(rng.integers(0, 3, 60), rng.integers(1, 15, 60))
+    y = np.eye(3)[state] * 60.0
+    given = switching.Problem(
+        x=np.ones((len(y), 1)), y=y, start=np.arange(len(y)) == 0, family="poisson", link="log",
+        precision=np.array([1e-4]), centre_mean=np.zeros((1, 3)), centre_precision=np.array([1.0]),
+        stickiness=2.0,
+    )  # fmt: skip
+    weights = np.log(np.where(np.eye(3) > 0, 60.0, 1e-2))[:, None, :]
+    chain = np.log(np.full((3, 3), 1 / 3))
+    params = switching.Params(weights, weights.mean(axis=0), chain[0], chain, np.ones(3))
+    errors = switching_errors.together(params, given)
+    counts = np.zeros((3, 3))
+    np.add.at(counts, (state[:-1], state[1:]), 1)
+    alpha = counts + 1 + 2 * np.eye(3)
+    law = stats.beta(alpha, alpha.sum(axis=1, keepdims=True) - alpha)
+    np.testing.assert_allclose(errors.transition_low, law.ppf(0.05), rtol=1e-6)
+    np.testing.assert_allclose(errors.transition_high, law.ppf(0.95), rtol=1e-6)
