@@ -12,12 +12,12 @@ import neurotools as nt
 from neurotools import schema
 from neurotools.errors import SettingsError
 
-QUICK = ["n_states=2", "n_restarts=1", "max_iter=30"]
+QUICK = ["n_states=2", "n_restarts=1", "max_iter=10"]
 
 
 @pytest.fixture(scope="module")
 def population():
-    recording, truth = nt.simulate.switching_population(n_units=5, n_sessions=5, duration_s=16, seed=0)
+    recording, truth = nt.simulate.switching_population(n_units=4, n_sessions=3, duration_s=12, seed=0)
     return recording, truth
 
 
@@ -32,7 +32,7 @@ def done(population, tmp_path_factory):
 
 def test_the_command_says_what_the_script_says(population, done):
     counts = population[0]["counts/counts"]
-    model = nt.SwitchingGLM(n_states=2, n_restarts=1, max_iter=30)
+    model = nt.SwitchingGLM(n_states=2, n_restarts=1, max_iter=10)
     fit = model.fit(counts, nt.glm_design(counts, nt.ExponentialHistory()))
     result = nt.open_fit(done / "fit.nc")
     assert nt.content_hash(result["fit"].to_dataset()) == nt.content_hash(fit)
@@ -42,8 +42,8 @@ def test_the_command_says_what_the_script_says(population, done):
 def test_tables_pictures_and_page_are_complete(done):
     tables = {path.stem: pd.read_csv(path, sep="\t") for path in (done / "tables").iterdir()}
     assert set(tables) == {"states", "couplings", "dwell_times", "transitions", "heldout"}
-    assert len(tables["couplings"]) == 2 * 5 * 5
-    assert len(tables["states"]) == 4000
+    assert len(tables["couplings"]) == 2 * 4 * 4
+    assert len(tables["states"]) == 1800
     assert set(tables["heldout"]["n_states"]) == {1, 2}
     names = {path.stem for path in (done / "figures").iterdir()}
     assert names == {
@@ -52,7 +52,7 @@ def test_tables_pictures_and_page_are_complete(done):
     }  # fmt: skip
     text = (done / "report.html").read_text()
     for words in (
-        "Spikes of 5 units in 4,000 bins in 5 sessions", "neither a synapse nor a cause", "Escola",
+        "Spikes of 4 units in 1,800 bins in 3 sessions", "neither a synapse nor a cause", "Escola",
         "one exponential of decay 1", "nt.glm_design(data, nt.ExponentialHistory(decay=1.0, n_lags=5))",
         "bits per spike",
     ):  # fmt: skip
