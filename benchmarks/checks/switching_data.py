@@ -117,17 +117,17 @@ def populations() -> list[Row]:
 
 
 def motor_cortex() -> list[Row]:
-    """Reaching macaque: the twenty units with most spikes, 400 s in bins of 50 ms."""
+    """Reaching macaque: the fifteen units with most spikes, 300 s in bins of 50 ms."""
     recording = nt.load("m1-reaching")
-    counts = most_active(recording["counts/counts"].isel(time=slice(0, 8000)), 20)
-    velocity = recording["behaviour/hand_velocity"].isel(time=slice(0, 8000))
+    counts = most_active(recording["counts/counts"].isel(time=slice(0, 6000)), 15)
+    velocity = recording["behaviour/hand_velocity"].isel(time=slice(0, 6000))
     speed = np.hypot(velocity.sel(axis="x"), velocity.sel(axis="y")).to_numpy()
     phase = since(onsets(speed > 0.1, 10), counts.sizes["time"], lead=6, last=40)
-    return held_out("M1, 20 units", counts, phase, (1, 2, 3))
+    return held_out("M1, 15 units", counts, phase, (1, 2, 3))
 
 
 def hippocampus() -> list[Row]:
-    """Rat on a linear track: all units, the first 900 s, bins of 100 ms; runs in two directions."""
+    """Rat on a linear track: all units, the first 600 s, bins of 100 ms; runs in two directions."""
     known = {
         "spikes": {"time": "spike_time_s", "unit": "spike_unit", "units": "s", "t_start": 4396.9975,
                    "t_stop": 6365.2707},
@@ -135,7 +135,7 @@ def hippocampus() -> list[Row]:
                         "units": "px"},
     }  # fmt: skip
     recording = nt.load(shared("data/spikes_hpc_linear_track/linear_track_tidy.npz"), arrays=known)
-    counts = nt.bin_spikes(recording, width_s=0.1).isel(time=slice(0, 9000))
+    counts = nt.bin_spikes(recording, width_s=0.1).isel(time=slice(0, 6000))
     track = recording["behaviour/x"]
     x = np.interp(counts["time"].to_numpy() + 0.05, track["time"].to_numpy(), track.to_numpy())
     speed = np.gradient(np.convolve(x, np.ones(5) / 5, mode="same"), 0.1)
@@ -183,7 +183,7 @@ def since(onset: np.ndarray, n: int, lead: int, last: int) -> np.ndarray:
 def held_out(name: str, counts: xr.DataArray, phase: np.ndarray, numbers: tuple[int, ...]) -> list[Row]:
     """Scores of stretches of time, five folds, causal, in bits per spike."""
     design = nt.glm_design(counts, nt.ExponentialHistory(decay=0.5))
-    base = nt.SwitchingGLM(n_states=1, n_restarts=1, max_iter=60, tol=1e-6)
+    base = nt.SwitchingGLM(n_states=1, n_restarts=1, max_iter=50, tol=1e-6)
     rates = nt.GaussianPrior(width=1e-3, shared_width=1e-3, learn=False)  # couplings held at nothing
     models = {
         "switching GLM": base,
