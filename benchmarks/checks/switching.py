@@ -9,9 +9,9 @@ import xarray as xr
 
 import neurotools as nt
 from benchmarks.record import Row, shared
-from benchmarks.timing import best_of, gemm_peak, one_thread
+from benchmarks.timing import one_thread
 from neurotools import schema
-from neurotools.numerics import glm, hmm
+from neurotools.numerics import hmm
 
 REFERENCE = "data/glm_reference"
 
@@ -31,25 +31,6 @@ def stored_chain() -> list[Row]:
         Row("state probabilities", float(np.abs(found.state_prob - known["gamma"]).max()), "<= 1e-8"),
         Row("summed pair statistics", float(pairs), "<= 1e-6"),
         Row("samples where the best paths differ", int((path != known["viterbi"]).sum()), "<= 0"),
-    ]
-
-
-def chain_speed() -> list[Row]:
-    """Forward-backward with summed pair statistics: 50,000 samples, five states, one thread."""
-    rng = np.random.default_rng(0)
-    log_prob = rng.normal(scale=3.0, size=(50_000, 5))
-    move = np.full((5, 5), 0.005) + 0.975 * np.eye(5)
-    chain = (np.log(np.full(5, 0.2)), np.log(move), log_prob)
-    x, weights = rng.normal(size=(50_000, 51)), rng.random((50_000, 250))
-    with one_thread():
-        ours = best_of(lambda: hmm.smooth(*chain))
-        grams = best_of(lambda: glm.weighted_grams(x, weights), repeats=2)
-        peak = gemm_peak()
-    flops = 50_000 * 51 * 52 * 250
-    return [
-        Row("forward-backward", 1e3 * ours, unit="ms CPU"),
-        Row("250 weighted Gram matrices of 51 columns", grams, unit="s CPU"),
-        Row("the same, share of the speed of a square matrix product", flops / grams / peak, ">= 0.75"),
     ]
 
 
