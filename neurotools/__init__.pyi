@@ -6,11 +6,11 @@ from . import samples as samples
 from . import simulate as simulate
 from ._version import __version__ as __version__
 from .adapters.arviz import to_arviz as to_arviz
-from .loaders.nwb import from_nwb as from_nwb
-from .loaders.pynapple_bridge import from_pynapple as from_pynapple
-from .loaders.pynapple_bridge import to_pynapple as to_pynapple
-from .loaders.mne_bridge import from_mne as from_mne
-from .loaders.mne_bridge import to_mne as to_mne
+from .loaders.nwb.files import from_nwb as from_nwb
+from .loaders.spikes.pynapple_bridge import from_pynapple as from_pynapple
+from .loaders.spikes.pynapple_bridge import to_pynapple as to_pynapple
+from .loaders.eeg.mne_bridge import from_mne as from_mne
+from .loaders.eeg.mne_bridge import to_mne as to_mne
 from .models import encoders as encoders
 from .models.bicluster import BiCluster as BiCluster
 from .models.bicluster import DirichletProcess as DirichletProcess
@@ -55,7 +55,7 @@ from .schema import validate as validate
 from .signals.affinity import dense_affinity as dense_affinity
 from .signals.affinity import differential_affinity as differential_affinity
 from .signals.streaming import stream_affinity as stream_affinity
-from .loaders.confounds import with_confounds as with_confounds
+from .loaders.fmri.confounds import with_confounds as with_confounds
 from .signals.calcium import dff as dff
 from .signals.cleaning import clean as clean
 from .signals.connectivity import connectivity as connectivity
@@ -83,6 +83,8 @@ from .signals.tuning import tuning_curve as tuning_curve
 from .evaluate.rank import rank_scan as rank_scan
 from .evaluate.calibration import type_calibration as type_calibration
 from .evaluate.psychometric import psychometric as psychometric
+from .evaluate.rescaling import state_triggered_average as state_triggered_average
+from .evaluate.rescaling import time_rescaling as time_rescaling
 from .evaluate.states import dwell_times as dwell_times
 from .evaluate.states import match_states as match_states
 from .evaluate.states import select_states as select_states

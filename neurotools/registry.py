@@ -17,8 +17,8 @@ import xarray as xr
 
 from neurotools import samples
 from neurotools.errors import FileError, SchemaError, did_you_mean, expect, lookup
-from neurotools.loaders import checksums
 from neurotools.loaders.answers import Answers
+from neurotools.loaders.reading import checksums
 from neurotools.loaders.recognise import recognise
 from neurotools.provenance import open_saved
 
@@ -66,29 +66,29 @@ THROUGH_NEO = (
 # Format as told by ``recognise`` -> reader(path, answers) -> recording.
 LOADERS = {
     "saved": "neurotools.loaders.saved:load_saved",
-    "nifti": "neurotools.loaders.fmri:load_nifti",
-    "openfmri": "neurotools.loaders.openfmri:load_openfmri",
-    "bids-fmri": "neurotools.loaders.bids_fmri:load_bids_fmri",
-    "fmriprep-confounds": "neurotools.loaders.confounds:load_confounds",
-    "nwb": "neurotools.loaders.nwb:load_nwb",
-    "pynapple": "neurotools.loaders.pynapple_npz:load_pynapple",
-    "phy": "neurotools.loaders.phy:load_phy",
+    "nifti": "neurotools.loaders.fmri.images:load_nifti",
+    "openfmri": "neurotools.loaders.fmri.openfmri:load_openfmri",
+    "bids-fmri": "neurotools.loaders.fmri.bids:load_bids_fmri",
+    "fmriprep-confounds": "neurotools.loaders.fmri.confounds:load_confounds",
+    "nwb": "neurotools.loaders.nwb.files:load_nwb",
+    "pynapple": "neurotools.loaders.spikes.pynapple_npz:load_pynapple",
+    "phy": "neurotools.loaders.spikes.phy:load_phy",
     "suite2p": "neurotools.loaders.calcium:load_suite2p",
     "worm": "neurotools.loaders.calcium:load_worm",
     "caiman": "neurotools.loaders.calcium:load_caiman",
     "choices-folder": "neurotools.loaders.behaviour:load_choices_folder",
     "tracking": "neurotools.loaders.behaviour:load_tracking",
-    "described": "neurotools.loaders.described:load_described",
-    "mat": "neurotools.loaders.described:load_described",
-    "mat-7.3": "neurotools.loaders.described:load_described",
-    "npz": "neurotools.loaders.described:load_described",
-    "npy": "neurotools.loaders.described:load_described",
-    "hdf5": "neurotools.loaders.described:load_described",
-    "table": "neurotools.loaders.described:load_described",
-    "bids": "neurotools.loaders.bids:load_bids",
-    "eeg-table": "neurotools.loaders.eeg_tables:load_eeg_table",
-    **{name: "neurotools.loaders.eeg:load_eeg" for name in THROUGH_MNE},
-    **{name: "neurotools.loaders.spikes:load_neo" for name in THROUGH_NEO},
+    "described": "neurotools.loaders.described.recordings:load_described",
+    "mat": "neurotools.loaders.described.recordings:load_described",
+    "mat-7.3": "neurotools.loaders.described.recordings:load_described",
+    "npz": "neurotools.loaders.described.recordings:load_described",
+    "npy": "neurotools.loaders.described.recordings:load_described",
+    "hdf5": "neurotools.loaders.described.recordings:load_described",
+    "table": "neurotools.loaders.described.recordings:load_described",
+    "bids": "neurotools.loaders.eeg.bids:load_bids",
+    "eeg-table": "neurotools.loaders.eeg.tables:load_eeg_table",
+    **{name: "neurotools.loaders.eeg.recordings:load_eeg" for name in THROUGH_MNE},
+    **{name: "neurotools.loaders.spikes.recorders:load_neo" for name in THROUGH_NEO},
 }
 
 PIPELINES = {

@@ -1,10 +1,8 @@
 """Results reach the disk whole or not at all, come back identical, and have one hash for what they say."""
 
 import json
+import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 
@@ -150,19 +148,23 @@ def test_only_formats_that_keep_everything_are_offered(tmp_path):
 def test_killed_while_writing_shows_the_old_or_the_new_and_never_a_part(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     save(xr.Dataset({"a": ("t", np.zeros(10))}), path)
-    code = (
-        "import numpy as np, xarray as xr, sys; from neurotools.provenance import save\n"
-        "data = xr.Dataset({'a': ('t', np.ones(4_000_000))}); print('ready', flush=True)\n"
-        f"save(data, {str(path)!r})"
-    )
-    for delay in (0.0, 0.02, 0.05, 0.1, 0.2):
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-        child.stdout.readline()
+    context = multiprocessing.get_context("fork")  # which has the libraries already
+    for delay in (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2):
+        began = context.Event()
+        child = context.Process(target=save_ones, args=(path, began))
+        child.start()
+        assert began.wait(30)
         time.sleep(delay)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.kill()
+        child.join()
         found = open_saved(path)["a"].to_numpy()
         assert (found.size, float(found.sum())) in {(10, 0.0), (4_000_000, 4_000_000.0)}
+
+
+def save_ones(path, began):
+    data = xr.Dataset({"a": ("t", np.ones(4_000_000))})
+    began.set()
+    save(data, path)
 
 
 def test_file_hash_sees_names_inside_a_folder(tmp_path):

@@ -5,6 +5,7 @@ from benchmarks.checks import (
     bicluster_data,
     communities,
     connectivity,
+    encoder_probes,
     encoder_runs,
     encoders,
     factorisation,
@@ -493,6 +494,20 @@ CHECKS = {
             kind="science",
             group="long",
             budget_s=600.0,
+        ),
+        Check(
+            name="encoder_probes",
+            title="Linear probes on held-out runs: a trained encoder, the same untrained, band power, the signal",
+            run=encoder_probes.probes,
+            code=(
+                f"{ENCODERS}/neurogpt.py",
+                f"{ENCODERS}/neurogpt_recipe.py",
+                f"{ENCODERS}/training.py",
+                f"{CHECKS_HERE}/encoder_probes.py",
+            ),
+            kind="science",
+            group="long",
+            budget_s=1800.0,
         ),
         Check(
             name="encoder_chunks",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.record import Row
-from neurotools.loaders.nifti import BLOCK_BYTES
+from neurotools.loaders.fmri.nifti import BLOCK_BYTES
 
 CHANNELS, RATE = 64, 500
 CHUNKS_S = (20, 200)

@@ -12,11 +12,11 @@ import xarray as xr
 
 from neurotools.errors import FileError, SchemaError, SettingsError
 from neurotools.loaders.answers import Answers, check_keys
-from neurotools.loaders.guard import reading
-from neurotools.loaders.limits import check_size
-from neurotools.loaders.opened import Opened
-from neurotools.loaders.sniff import head
-from neurotools.loaders.tables import TABLE
+from neurotools.loaders.described.opened import Opened
+from neurotools.loaders.described.tables import TABLE
+from neurotools.loaders.reading.guard import reading
+from neurotools.loaders.reading.limits import check_size
+from neurotools.loaders.reading.sniff import head
 from neurotools.schema import check_time, plain_attrs, recording_tree
 
 CHOICE_KEYS = (

@@ -12,12 +12,12 @@ import xarray as xr
 
 from neurotools.errors import FileError, SchemaError, SettingsError
 from neurotools.loaders.answers import Answers
-from neurotools.loaders.arrays import hdf5_contents, npy_contents, npz_contents
-from neurotools.loaders.contents import Contents
-from neurotools.loaders.disk import LAZY_BYTES, on_disk
-from neurotools.loaders.guard import reading
-from neurotools.loaders.limits import array_bytes, check_size
-from neurotools.loaders.sniff import hdf5_root
+from neurotools.loaders.described.arrays import hdf5_contents, npy_contents, npz_contents
+from neurotools.loaders.described.contents import Contents
+from neurotools.loaders.reading.disk import LAZY_BYTES, on_disk
+from neurotools.loaders.reading.guard import reading
+from neurotools.loaders.reading.limits import array_bytes, check_size
+from neurotools.loaders.reading.sniff import hdf5_root
 from neurotools.schema import continuous, events_table, recording_tree
 
 # ---- suite2p ---------------------------------------------------------------------------------------

@@ -11,27 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neurotools.errors import FileError
-from neurotools.loaders import (
-    arrays,
-    behaviour,
-    bids,
-    bids_fmri,
-    calcium,
-    confounds,
-    eeg,
-    eeg_tables,
-    mat,
-    nifti,
-    nwb,
-    openfmri,
-    phy,
-    pynapple_npz,
-    saved,
-    spikes,
-    tables,
-)
+from neurotools.loaders import behaviour, calcium, saved
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
-from neurotools.loaders.sniff import check_heaps, head, is_text, zip_names
+from neurotools.loaders.described import arrays, mat, tables
+from neurotools.loaders.eeg import bids as eeg_bids
+from neurotools.loaders.eeg import recordings as eeg
+from neurotools.loaders.eeg import tables as eeg_tables
+from neurotools.loaders.fmri import bids as fmri_bids
+from neurotools.loaders.fmri import confounds, nifti, openfmri
+from neurotools.loaders.nwb import files as nwb
+from neurotools.loaders.reading.sniff import check_heaps, head, is_text, zip_names
+from neurotools.loaders.spikes import phy, pynapple_npz, recorders
 
 Predicate = Callable[[Path], bool]
 
@@ -40,13 +30,13 @@ MODULES = (
     saved,
     nifti,
     openfmri,
-    bids_fmri,
+    fmri_bids,
     confounds,
     nwb,
     pynapple_npz,
     phy,
-    spikes,
-    bids,
+    recorders,
+    eeg_bids,
     eeg,
     eeg_tables,
     calcium,

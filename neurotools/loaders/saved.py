@@ -15,10 +15,10 @@ import xarray as xr
 from neurotools import provenance
 from neurotools.errors import FileError, SchemaError
 from neurotools.loaders.answers import Answers
-from neurotools.loaders.arrays import check_inside
-from neurotools.loaders.guard import reading
-from neurotools.loaders.limits import array_bytes, check_size, readable
-from neurotools.loaders.sniff import hdf5_root
+from neurotools.loaders.described.arrays import check_inside
+from neurotools.loaders.reading.guard import reading
+from neurotools.loaders.reading.limits import array_bytes, check_size, readable
+from neurotools.loaders.reading.sniff import hdf5_root
 from neurotools.provenance import MANIFEST, open_saved
 from neurotools.schema import validate
 

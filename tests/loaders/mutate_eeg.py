@@ -52,7 +52,7 @@ def outcome(path: Path) -> str:
     """Load everything there is: "read", "named", or what went wrong."""
     import neurotools as nt
     from neurotools.errors import NeurotoolsError
-    from neurotools.loaders.limits import limited_to
+    from neurotools.loaders.reading.limits import limited_to
 
     signal.alarm(SECONDS)
     try:

@@ -10,7 +10,7 @@ import scipy.io
 
 import neurotools as nt
 from neurotools.errors import FileError, SchemaError, SettingsError
-from neurotools.loaders.mat import mat5_contents
+from neurotools.loaders.described.mat import mat5_contents
 from neurotools.schema import spike_trains
 
 
@@ -246,6 +246,16 @@ def test_hcp_npz_and_mat(shared, comes_back):
     assert bold.shape == (16, 94, 1200)
     assert float(bold["time"][1]) == pytest.approx(0.72)
     assert float(bold.mean()) == pytest.approx(9500, rel=0.05)
+    assert (bold.attrs["tr"], bold["region"].to_numpy()[:2].tolist()) == (
+        0.72,
+        ["Precentral_L", "Precentral_R"],
+    )
+    # Measured in the folder's README: mean correlation .27, of homologous regions .56.
+    corr = np.mean(
+        [np.corrcoef(subject) for subject in nt.clean(bold, standardize="zscore").to_numpy()], axis=0
+    )
+    assert corr[np.triu_indices(94, 1)].mean() == pytest.approx(0.27, abs=0.02)
+    assert np.mean([corr[k, k + 1] for k in range(0, 94, 2)]) == pytest.approx(0.56, abs=0.02)
     assert weight.shape == (7, 94, 94)
     assert list(weight["region"].values) == list(weight["region_to"].values) == list(bold["region"].values)
     comes_back(recording)
@@ -402,7 +412,7 @@ import sys, numpy as np
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
 import neurotools as nt
-from neurotools.loaders import described
+from neurotools.loaders.described import recordings as described
 import h5py, scipy.stats, xarray.core.indexing
 small = nt.load(sys.argv[2], kind="eeg", dims=("time", "channel"), sfreq=1000, units="uV")
 small["eeg/signal"].isel(time=slice(0, 10)).to_numpy()
@@ -450,7 +460,7 @@ def test_arrays_in_any_order_of_axes_come_out_alike(tmp_path, rng):
 def test_large_hdf5_and_npy_stay_on_disk(tmp_path, monkeypatch, rng):
     import h5py
 
-    from neurotools.loaders import described
+    from neurotools.loaders.described import recordings as described
 
     values = rng.normal(size=(40, 3)).astype("float32")
     with h5py.File(tmp_path / "x.h5", "w") as file:

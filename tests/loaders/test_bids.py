@@ -287,7 +287,7 @@ def test_intracranial_types_come_from_channels_tsv(tmp_path):
 
 
 def test_folders_without_a_recording_are_left_to_others(tmp_path):
-    from neurotools.loaders.bids import is_bids
+    from neurotools.loaders.eeg.bids import is_bids
 
     (tmp_path / "sub-01" / "func").mkdir(parents=True)
     (tmp_path / "sub-01" / "func" / "sub-01_task-x_bold.nii.gz").write_bytes(b"")

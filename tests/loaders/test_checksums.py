@@ -12,7 +12,7 @@ import pytest
 
 import neurotools as nt
 from neurotools.errors import FileError
-from neurotools.loaders import checksums
+from neurotools.loaders.reading import checksums
 
 
 @pytest.fixture(scope="module")

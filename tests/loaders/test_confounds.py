@@ -15,7 +15,7 @@ import xarray as xr
 
 import neurotools as nt
 from neurotools.errors import FileError, NeurotoolsError, SchemaError, SettingsError
-from neurotools.loaders import confounds as reading
+from neurotools.loaders.fmri import confounds as reading
 from neurotools.signals.confounds import STRATEGIES, ConfoundStrategy
 
 FOLDER = "data/fmri_fmriprep_confounds"

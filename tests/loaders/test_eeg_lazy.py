@@ -15,8 +15,8 @@ import xarray as xr
 import neurotools as nt
 from neurotools import provenance
 from neurotools.errors import FileError
-from neurotools.loaders import mne_samples
-from neurotools.loaders.disk import on_disk
+from neurotools.loaders.eeg import mne_samples
+from neurotools.loaders.reading.disk import on_disk
 from neurotools.schema import events_table
 
 CHANNELS, RATE, RECORDS = 64, 500, 800  # 51 MB of int16 on disk, 205 MB of float64

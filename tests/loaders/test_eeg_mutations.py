@@ -96,10 +96,10 @@ def test_stumps_of_every_signature(tmp_path, size):
     """The first bytes of a format and nothing after them."""
     import neurotools as nt
     from neurotools.errors import NeurotoolsError
-    from neurotools.loaders import eeg
+    from neurotools.loaders.eeg import recordings
 
     starts = {
-        "a.edf": b"0       ", "a.bdf": b"\xffBIOSEMI", "a.gdf": b"GDF 2.10", "a.fif": eeg.FIF_START,
+        "a.edf": b"0       ", "a.bdf": b"\xffBIOSEMI", "a.gdf": b"GDF 2.10", "a.fif": recordings.FIF_START,
         "a.vhdr": b"Brain Vision Data Exchange Header File Version 1.0", "a.set": b"MATLAB 5.0 MAT-file",
         "a.cnt": b"Version 3.0", "a.eeg": b"EEG-1100C V01.00", "a.lay": b"[FileInfo]\n", "a.nedf": b"<nedf",
         "a.dat": b"BCI2000V= 1.1 HeaderLen=  500", "a.sqd": bytes(64), "b.cnt": b"RIFF\x00\x00\x00\x00CNT ",

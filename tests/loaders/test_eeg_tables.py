@@ -183,7 +183,7 @@ def test_missing_stamps_and_missing_values(tmp_path):
 
 
 def test_other_tables_are_not_taken_for_eeg(tmp_path):
-    from neurotools.loaders.eeg_tables import is_eeg_table
+    from neurotools.loaders.eeg.tables import is_eeg_table
 
     cells = write(tmp_path / "cells.csv", np.arange(50) / 10, names=("C1", "C2", "C3"), stamp_name="time")
     trials = write(tmp_path / "trials.csv", np.arange(50) / 10, names=("choice", "Fz", "Cz"), stamp_name="rt")

@@ -13,7 +13,7 @@ import scipy.io
 
 import neurotools as nt
 from neurotools.errors import FileError, MissingExtraError
-from neurotools.loaders import eeg_open
+from neurotools.loaders.eeg import opening
 
 from . import vendor_files
 
@@ -358,5 +358,5 @@ def test_stumps_of_formats_that_the_extra_reads_are_refused_for_what_they_are(tm
 
 def test_a_reader_that_this_mne_lacks_is_said(tmp_path):
     with pytest.raises(MissingExtraError, match="does not read MEF 9 files yet") as caught:
-        eeg_open.plain(tmp_path, "read_raw_mef9", "MEF 9")
+        opening.plain(tmp_path, "read_raw_mef9", "MEF 9")
     assert caught.value.fix == "pip install --upgrade mne"

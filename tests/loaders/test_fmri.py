@@ -15,7 +15,7 @@ import xarray as xr
 
 import neurotools as nt
 from neurotools.errors import FileError, NeurotoolsWarning, SchemaError, SettingsError
-from neurotools.loaders import nifti
+from neurotools.loaders.fmri import nifti
 
 HAXBY = "data/fmri_haxby2001_mini"
 SMALL = "data/fmri_small_nifti"

@@ -12,7 +12,7 @@ import pytest
 
 import neurotools as nt
 from neurotools.errors import FileError, NeurotoolsError
-from neurotools.loaders.limits import limited_to
+from neurotools.loaders.reading.limits import limited_to
 
 SHAPE = (6, 5, 4)
 VOLUME = 2 * 6 * 5 * 4

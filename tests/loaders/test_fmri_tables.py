@@ -50,7 +50,7 @@ def test_the_names_of_columns_are_the_regions_unless_others_are_given(shared, tm
 
 
 @pytest.mark.parametrize("radius", ["6mm", "10mm"])
-def test_alice(shared, radius):
+def test_alice(shared, comes_back, radius):
     files = sorted((shared("data/fmri_alice_story_roi") / radius).glob("s*-timecourses.txt"))
     assert len(files) == 16
     for path in files:
@@ -59,7 +59,9 @@ def test_alice(shared, radius):
         assert bold.shape == (6, 362)
         assert bold["region"].to_numpy().tolist() == list(ALICE)
         assert (bold.attrs["tr"], bold.attrs["sfreq"]) == (2.0, 0.5)
+        assert float(bold["time"][-1]) == 722.0
         np.testing.assert_array_equal(bold.T, np.loadtxt(path))
+    comes_back(recording)
 
 
 def test_alice_motion_is_ten_rows_longer_and_needs_an_offset(shared, comes_back):
@@ -93,41 +95,6 @@ def test_alice_subjects_agree_as_published(shared):
         rows = group[:, ALICE.index(region)]
         isc = [np.corrcoef(rows[i], np.delete(rows, i, axis=0).mean(axis=0))[0, 1] for i in range(16)]
         assert np.mean(isc) == pytest.approx(expected, abs=0.05), region
-
-
-def test_hcp(shared, comes_back):
-    folder = shared("data/fmri_hcp_aal2_timeseries")
-    labels = {"file": "aal2_regions.tsv", "name": "name"}
-    recording = nt.load(
-        folder / "hcp_rest1lr_aal2_16subjects.npz",
-        arrays={"fmri/bold": {"name": "bold", "dims": ("subject", "region", "time"), "sfreq": 1 / 0.72,
-                              "labels": labels, "coords": {"subject": "subject"}}},
-    )  # fmt: skip
-    bold = recording["fmri/bold"]
-    assert bold.shape == (16, 94, 1200)
-    assert bold.attrs["tr"] == 0.72
-    assert bold["region"].to_numpy()[:2].tolist() == ["Precentral_L", "Precentral_R"]
-    path = folder / "101309_rsfMRI_REST1_LR_tc.mat"
-    one = nt.load(path, kind="fmri", dims=("region", "time"), sfreq=1 / 0.72, labels=labels)
-    assert one["fmri/bold"].shape == (94, 1200)
-    comes_back(one)
-    # Measured in the folder's README: mean correlation .27, of homologous regions .56.
-    clean = nt.clean(bold, standardize="zscore")
-    corr = np.mean([np.corrcoef(subject) for subject in clean.to_numpy()], axis=0)
-    assert corr[np.triu_indices(94, 1)].mean() == pytest.approx(0.27, abs=0.02)
-    assert np.mean([corr[k, k + 1] for k in range(0, 94, 2)]) == pytest.approx(0.56, abs=0.02)
-
-
-def test_group_connectivity(shared):
-    for n in (100, 200, 400):
-        path = shared("data/fc_hcp_group_brainspace") / f"schaefer_{n}_mean_connectivity_matrix.csv"
-        matrix = nt.load(
-            path, arrays={"connectivity/correlation": {"dims": ("region", "region_to"), "units": "1"}}
-        )
-        values = matrix["connectivity/correlation"].to_numpy()
-        assert values.shape == (n, n)
-        np.testing.assert_array_equal(values, values.T)
-        np.testing.assert_array_equal(np.diag(values), 1)
 
 
 def test_the_repetition_time_may_be_given_in_seconds(tmp_path):

@@ -16,7 +16,14 @@ import scipy.io
 
 import neurotools as nt
 from neurotools.errors import FileError, NeurotoolsError, SettingsError
-from neurotools.loaders.limits import array_bytes, check_size, gunzip, limited_to, memory_limit, readable
+from neurotools.loaders.reading.limits import (
+    array_bytes,
+    check_size,
+    gunzip,
+    limited_to,
+    memory_limit,
+    readable,
+)
 
 LIMIT = 2**20
 SAID = {"kind": "calcium", "dims": ("unit", "time"), "sfreq": 1}

@@ -557,7 +557,7 @@ def test_arrays_left_on_disk_read_the_same(tmp_path, rng, monkeypatch):
     add_calcium(nwbfile, rng.normal(size=(50, 4)))
     path = written(nwbfile, tmp_path / "a.nwb")
     whole = nt.load(path)
-    monkeypatch.setattr("neurotools.loaders.nwb_arrays.LAZY_BYTES", 100)
+    monkeypatch.setattr("neurotools.loaders.nwb.arrays.LAZY_BYTES", 100)
     lazy = nt.load(path)
     for name in ("ephys/signal", "calcium/activity"):
         assert not isinstance(lazy[name].variable._data, np.ndarray)
@@ -611,7 +611,7 @@ print(opened - before, peak() - opened)
 
 
 def test_a_file_that_claims_too_much_is_refused_before_memory_is_taken(tmp_path):
-    from neurotools.loaders.limits import limited_to
+    from neurotools.loaders.reading.limits import limited_to
 
     nwbfile = empty()
     add_units(nwbfile, {0: np.arange(2000.0)})

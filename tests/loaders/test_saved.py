@@ -12,7 +12,7 @@ import xarray as xr
 import neurotools as nt
 from neurotools import provenance, schema
 from neurotools.errors import FileError
-from neurotools.loaders.limits import limited_to
+from neurotools.loaders.reading.limits import limited_to
 
 LIMIT = 2**20
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 import neurotools as nt
 from neurotools.errors import FileError, NeurotoolsError, SchemaError
-from neurotools.loaders.phy import read_params
+from neurotools.loaders.spikes.phy import read_params
 from neurotools.provenance import open_saved
 
 # unit -> spike times; the clock starts late, as recorders' clocks do.
@@ -244,7 +244,7 @@ def test_large_signals_stay_on_disk_and_read_the_same(tmp_path, rng, monkeypatch
     values = [rng.integers(-500, 500, (700, 3)), rng.integers(-500, 500, (300, 3))]
     blackrock_nsx(tmp_path / "day1.ns2", values, starts=(100.0, 107.0))
     whole = nt.load(tmp_path / "day1.ns2")["ephys/signal"]
-    monkeypatch.setattr("neurotools.loaders.neo_nodes.LAZY_BYTES", 100)
+    monkeypatch.setattr("neurotools.loaders.spikes.neo_nodes.LAZY_BYTES", 100)
     lazy = nt.load(tmp_path / "day1.ns2")["ephys/signal"]
     assert not isinstance(lazy.variable._data, np.ndarray)
     for part in (

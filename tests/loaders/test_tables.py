@@ -5,7 +5,7 @@ import pytest
 
 import neurotools as nt
 from neurotools.errors import FileError, SchemaError, SettingsError
-from neurotools.loaders.tables import read_lines, table_contents
+from neurotools.loaders.described.tables import read_lines, table_contents
 from neurotools.schema import spike_trains
 
 
@@ -95,18 +95,6 @@ def test_group_connectivity(shared, comes_back, n):
 
 
 ALICE = ("LATL", "RATL", "LPTL", "LIPL", "LPreM", "LIFG")
-
-
-@pytest.mark.parametrize("radius", ["6mm", "10mm"])
-def test_story_region_table(shared, comes_back, radius):
-    files = sorted((shared("data/fmri_alice_story_roi") / radius).glob("*.txt"))
-    assert len(files) == 16
-    for path in files:
-        recording = nt.load(path, kind="fmri", dims=("time", "region"), sfreq=0.5, labels=ALICE)
-        bold = recording["fmri/bold"]
-        assert bold.shape == (6, 362)
-        assert float(bold["time"][-1]) == 722.0
-    comes_back(recording)
 
 
 def test_story_motion_is_ten_rows_longer(shared, comes_back):

@@ -11,7 +11,7 @@ import pytest
 
 import neurotools as nt
 from neurotools.errors import FileError
-from neurotools.loaders.xml_checks import check_xml
+from neurotools.loaders.reading.xml_checks import check_xml
 
 from . import vendor_files as made
 

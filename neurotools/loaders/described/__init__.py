@@ -1,0 +1,1 @@
+"""Files of nameless arrays (npz, npy, MATLAB, HDF5, tables), read as their user describes them."""

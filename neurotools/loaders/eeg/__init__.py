@@ -1,0 +1,1 @@
+"""EEG, MEG, ECoG and sEEG: what MNE reads, BIDS, and text tables."""

@@ -1,0 +1,1 @@
+"""fMRI: NIfTI with an atlas, BIDS and OpenfMRI folders, tables of confounds."""

@@ -1,0 +1,1 @@
+"""NWB files: units, trials, events, stimuli, traces and behaviour."""

@@ -1,0 +1,1 @@
+"""Spikes: recording systems through neo, folders of phy, and objects and files of pynapple."""
