@@ -77,6 +77,7 @@ ROOMS = {
     "schema": "Look and check",
     "signals": "Steps",
     "models": "Models",
+    "encoders": "Encoders",
     "evaluate": "What fits say",
     "plot": "Plots",
     "simulate": "Simulations",
@@ -93,7 +94,7 @@ def _public() -> dict[str, list[str]]:
         thing = getattr(neurotools, name)
         if callable(thing) and not name.startswith("_"):
             found[thing.__module__.split(".")[1]].append(f"neurotools.{name}")
-    for room in ("plot", "simulate", "samples", "report"):
+    for room in ("plot", "simulate", "samples", "report", "encoders"):
         module = getattr(neurotools, room)
         for name in getattr(module, "__all__", ("describe", "names", "path")):
             if callable(getattr(module, name)):

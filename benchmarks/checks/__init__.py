@@ -497,7 +497,7 @@ CHECKS = {
         ),
         Check(
             name="encoder_probes",
-            title="Linear probes on held-out runs: a trained encoder, the same untrained, band power, the signal",
+            title="Linear probes on held-out runs: trained, untrained, band power, signal",
             run=encoder_probes.probes,
             code=(
                 f"{ENCODERS}/neurogpt.py",

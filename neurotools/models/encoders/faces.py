@@ -26,7 +26,8 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> Any:
     Parameters
     ----------
     name : str
-        See ``nt.encoders.list()``; ``"bd:NAME"`` is a model of braindecode, where that is installed.
+        See ``nt.encoders.list()``; ``"bd:NAME"`` is a model of braindecode, where that is installed, and
+        ``"module:NAME"`` a recipe of one's own.
     seed : int
     **settings
         Of the encoder, its network or its training, each under its own name (``sequence=16``, ``width=128``,
@@ -48,6 +49,8 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> Any:
         from neurotools.models.encoders.braindecode_recipe import preset_of
 
         preset = preset_of(name.removeprefix(FOREIGN))
+    elif ":" in name:
+        preset = Preset(name, "any", "", {})
     else:
         preset = lookup("encoder", name, PRESETS)
     return made(preset.architecture, {**preset.settings, **settings}, seed)

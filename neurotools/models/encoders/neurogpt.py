@@ -12,6 +12,7 @@ Song et al. (2023), IEEE TNSRE 31, 710-719; the decoder Radford et al. (2019), G
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import SchemaError, SettingsError, lookup
 
 
 # ---- settings -----------------------------------------------------------------------------------------
@@ -40,6 +41,9 @@ class NeuroGPTSettings:
         Transformer blocks over the patches of one chunk.
     width, layers, heads, max_chunks : int
         The GPT over chunks: width, blocks, attention heads, and the longest sequence.
+    feature_norm : {"none", "batch"}
+        Of features before the GPT: as published, or each standardised over the batch, which keeps the
+        encoder from becoming constant and gives the loss a scale.
     n_classes, n_chunks : int
         Of the classifiers only: classes, and chunks of one trial.
     encoder_dropout, dropout : float
@@ -58,12 +62,14 @@ class NeuroGPTSettings:
     layers: int = 6
     heads: int = 16
     max_chunks: int = 512
+    feature_norm: str = "none"
     n_classes: int = 4
     n_chunks: int = 2
     encoder_dropout: float = 0.5
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        lookup("norm of features", self.feature_norm, FEATURE_NORMS)
         for width, heads in (("n_filters", "encoder_heads"), ("width", "heads")):
             if getattr(self, width) % getattr(self, heads):
                 raise SettingsError(
@@ -238,6 +244,7 @@ class NeuroGPTNetwork(nn.Module):
         features, width = settings.n_features, settings.width
         self.settings = settings
         self.encoder = Conformer(settings)
+        self.norm_features = FEATURE_NORMS[settings.feature_norm](features)
         self.mask_feature = nn.Parameter(torch.randn(features))
         self.class_feature = nn.Parameter(torch.randn(features))
         self.embedding, self.embedding_norm = nn.Linear(features, width), nn.LayerNorm(width)
@@ -262,9 +269,10 @@ class NeuroGPTNetwork(nn.Module):
     ) -> Float[Tensor, "batch chunk feature"]:
         """Features of each chunk; those of absent chunks are zero and do not enter the statistics."""
         if present is None:
-            return self.encoder(chunks.flatten(0, 1)).flatten(-2).unflatten(0, chunks.shape[:2])
+            found = self.norm_features(self.encoder(chunks.flatten(0, 1)).flatten(-2))
+            return found.unflatten(0, chunks.shape[:2])
         present = checked_present(chunks, present)
-        found = self.encoder(chunks[present]).flatten(-2)
+        found = self.norm_features(self.encoder(chunks[present]).flatten(-2))
         return found.new_zeros(*present.shape, found.shape[-1]).index_put((present,), found)
 
     def embed(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch width"]:
@@ -340,6 +348,12 @@ class NeuroGPTNetwork(nn.Module):
     ) -> Float[Tensor, "batch chunks_and_class feature"]:
         """Features with the class vector after the last chunk."""
         return torch.cat([features, self.class_feature.expand(features.shape[0], 1, -1)], 1)
+
+
+FEATURE_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda n_features: nn.Identity(),
+    "batch": lambda n_features: nn.BatchNorm1d(n_features, affine=False),
+}
 
 
 def two_streams(n_hidden: int, device: torch.device) -> Bool[Tensor, "token token"]:

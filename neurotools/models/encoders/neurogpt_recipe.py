@@ -57,12 +57,12 @@ def hidden_chunks(network: NeuroGPTNetwork, batch: Batch) -> Parts:
 
 
 def effective_rank(features: Float[Tensor, "sample feature"]) -> Float[Tensor, ""]:
-    """Number of dimensions in use: exp of the entropy of the spectrum of the covariance.
+    """Number of dimensions in use: exp of the entropy of the singular values of centred features.
 
-    Roy and Vetterli (2007), EUSIPCO, "The effective rank", with the singular values squared.
+    Roy and Vetterli (2007), EUSIPCO, "The effective rank: a measure of effective dimensionality", def. 1.
     """
-    power = torch.linalg.svdvals(features - features.mean(0)).square()
-    share = power / power.sum().clamp_min(1e-30)
+    values = torch.linalg.svdvals(features - features.mean(0))
+    share = values / values.sum().clamp_min(1e-30)
     return torch.special.entr(share).sum().exp()
 
 

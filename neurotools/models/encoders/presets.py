@@ -38,7 +38,8 @@ PRESETS = {
     "neurogpt-nano": Preset(
         "neurogpt", "eeg", "Neuro-GPT in small: any channels, sequences of 8 windows",
         {"chunk_samples": 0, "n_filters": 16, "encoder_layers": 2, "encoder_heads": 4, "width": 64,
-         "layers": 2, "heads": 4, "max_chunks": 64, "encoder_dropout": 0.1, "sequence": 8, "clip": 15.0,
+         "layers": 2, "heads": 4, "max_chunks": 64, "encoder_dropout": 0.0,
+         "feature_norm": "batch", "sequence": 8, "clip": 15.0,
          **NANO_STEPS},
     ),
     "neurogpt-base": Preset(

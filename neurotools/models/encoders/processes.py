@@ -137,7 +137,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         variance = SumOver.apply(centred.square().sum(axes)) / n
         self.follow(mean.detach(), variance.detach() * n / (n - 1))
         scaled = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return scaled * self.weight.view(shape) + self.bias.view(shape)
+        return scaled * self.weight.view(shape) + self.bias.view(shape) if self.affine else scaled
 
     @torch.no_grad()
     def follow(self, mean: Tensor, variance: Tensor) -> None:
