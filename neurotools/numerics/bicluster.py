@@ -24,6 +24,8 @@ from neurotools.numerics.stickyhdp import Chain, ChainPrior
 SPARE = 8  # slots for clusters that come within one sweep
 WINDOW_GOAL = (0.6, 0.85)  # share of windows of a path to be accepted; outside of it their length changes
 FIRST_WINDOW = 32
+FEWEST_STRETCHES = 4  # of time whose state is proposed to change, in each sweep
+BINS_A_STRETCH = 8  # so many more of them
 LARGEST_LOG_RATE = 13.0  # of counts that are drawn: 400 thousand in a bin
 
 
@@ -167,6 +169,21 @@ def draw_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior
     return {}
 
 
+def relabel_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Other states for stretches of time, dynamics and transitions integrated out."""
+    from neurotools.numerics.kernels.numba_bistates import relabel
+
+    chain, n_time = draw.chain, draw.state.size
+    moves = stickyhdp.count_transitions(draw.state, data.start, prior.n_states)
+    weight = np.maximum(stickyhdp.concentration(chain.base, chain.mass, chain.share), stickyhdp.TINY)
+    tries = max(FEWEST_STRETCHES, n_time // BINS_A_STRETCH)
+    accepted = relabel(
+        rng, paths(draw, prior.full), draw.state, data.start, weight, moves, tries,
+        prior.column_precision, prior.noise_scale,
+    )  # fmt: skip
+    return {"state_accept": accepted / tries}
+
+
 def draw_chain(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
     """Transitions and concentrations given the states."""
     moves = stickyhdp.count_transitions(draw.state, data.start, prior.n_states)
@@ -224,9 +241,10 @@ def draw_dispersion(rng: np.random.Generator, draw: Draw, data: Counts, prior: P
 MOVES: tuple[Move, ...] = (
     draw_assignments,
     split_and_merge,
+    relabel_stretches,
+    draw_chain,
     draw_dynamics,
     draw_states,
-    draw_chain,
     draw_paths,
     draw_units,
     draw_dispersion,

@@ -37,7 +37,7 @@ class Record:
             "baseline": (n,), "loading": (n, p), "log_rate_mean": (n,), "log_rate_sd": (n,),
             "interval_rate": (n, n_interval), "transition": (L, L),
             "concentration": (), "stickiness": (), "top_concentration": (),
-            "assign_accept": (), "latent_accept": (),
+            "assign_accept": (), "latent_accept": (), "state_accept": (),
         } | ({} if prior.poisson else {"dispersion": (n,)})  # fmt: skip
         each = {name: np.full((n_draws, *shape), np.nan, dtype="float32") for name, shape in real.items()}
         each |= {name: np.zeros(n_draws, dtype="float64") for name in ("lp", "log_likelihood")}

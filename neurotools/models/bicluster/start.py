@@ -46,8 +46,8 @@ def launch_paths(draw: Draw, data: Counts, prior: Prior) -> None:
     low = np.empty((m, m))
     for c in range(draw.n_clusters):
         units = np.flatnonzero(draw.cluster == c)
-        _, _, mean, ok = launch(
-            data.y, data.seen, draw.dispersion, units, prior.n_latent, draw.state, data.start, prior.n_states,
+        mean, ok = launch(
+            data.y, data.seen, draw.dispersion, units, draw.state, data.start, prior.n_states,
             prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise_scale,
         )  # fmt: skip
         if ok:

@@ -11,7 +11,7 @@ from neurotools.models.bicluster.record import COUNTED, Record
 
 MAX_INTERVALS = 8
 MAX_KEPT_BYTES = 256e6
-STATS = ("lp", "log_likelihood", "assign_accept", "latent_accept", *COUNTED)
+STATS = ("lp", "log_likelihood", "assign_accept", "latent_accept", "state_accept", *COUNTED)
 DIMS: dict[str, tuple[str, ...]] = {
     "unit_cluster": ("unit",),
     "time_state": ("time",),

@@ -30,11 +30,15 @@ WINDOW_STEPS = 40
 WINDOW_TOL = 1e-9
 STEP_LIMIT = 2.0  # of a Newton step, in log rates
 LAUNCH_ROUNDS = 4
+POWER_STEPS = 12
+PATH_ROUNDS = 6
+FIRST_NOISE_SD = 0.2  # of steps of a path before anything is known of it
+ROUGH_SD = 0.5  # of latents where the search for a path begins
 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _add(diag, lin, column, theta, weight, pull):
+def _add(diag, lin, column, theta, weight, pull):  # noqa: PLR0917
     """One observation's precision ``weight`` and linear term ``pull`` along its unit's loadings."""
     m = theta.size
     for a in range(m):
@@ -54,7 +58,7 @@ def _group_rate(path, column, theta, t):
     return eta
 
 
-# ---- negative binomial: Gaussian given Polya-Gamma variates ---------------------------------------------------
+# ---- negative binomial: Gaussian given Polya-Gamma variates ------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def draw_path_augmented(
@@ -75,21 +79,26 @@ def draw_path_augmented(
         path[:] = solve_path(diag, off, lin, normals(rng, n_time, q))
 
 
-# ---- any family: windows of the path by Laplace's approximation and the exact ratio ---------------------------
+# ---- any family: windows of the path by Laplace's approximation and the exact ratio ------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _window_law(window, first, prior_diag, prior_off, prior_lin, path, y, seen, r, units, column, theta):
-    """Gaussian approximation at ``window``: factor, mean, and the log target there up to a constant."""
-    n, q = window.shape
+def _add_edges(lin, first, prior_off, path):
+    """To the linear term of a window, what the path before and behind it says."""
+    n, q = lin.shape
     last = first + n
-    diag, off = prior_diag[first:last].copy(), prior_off[first:last].copy()
-    lin = prior_lin[first:last].copy()
     for a in range(q):
         for b in range(q):
             if first > 0:
                 lin[0, a] -= prior_off[first, a, b] * path[first - 1, b]
             if last < path.shape[0]:
                 lin[n - 1, a] -= prior_off[last, b, a] * path[last, b]
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _log_quadratic(diag, off, lin, window):
+    """Log density of a window under a precision and linear term, up to a constant."""
+    n, q = window.shape
     value = 0.0
     for t in range(n):
         for a in range(q):
@@ -99,6 +108,19 @@ def _window_law(window, first, prior_diag, prior_off, prior_lin, path, y, seen, 
                 if t > 0:
                     s -= off[t, a, b] * window[t - 1, b]
             value += s * window[t, a]
+    return value
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _window_law(window, first, prior_diag, prior_off, prior_lin, path, y, seen, r, units, column, theta):  # noqa: PLR0917
+    """Gaussian approximation at ``window``: factor, mean, and the log target there up to a constant."""
+    n, q = window.shape
+    last = first + n
+    diag, off = prior_diag[first:last].copy(), prior_off[first:last].copy()
+    lin = prior_lin[first:last].copy()
+    _add_edges(lin, first, prior_off, path)
+    value = _log_quadratic(diag, off, lin, window)
     for i in units:
         log_r = math.log(r[i])
         for t in range(n):
@@ -157,7 +179,7 @@ def draw_path_windows(
     return accepted, tried
 
 
-# ---- states --------------------------------------------------------------------------------------------------
+# ---- states ------------------------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def add_state_log_likelihood(path, coef, root, start, out):
@@ -188,16 +210,12 @@ def add_state_log_likelihood(path, coef, root, start, out):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_states(rng, log_likelihood, transition, start, state):
-    """The chain of states from its full conditional: messages backwards, draws forwards.
-
-    State at the start of a session is uniform.
-    """
+def _messages(log_likelihood, transition, start):
+    """Likelihood of each bin and all later ones of its session under each state, up to a factor."""
     n_time, n_state = log_likelihood.shape
-    message = np.empty((n_time, n_state))  # likelihood of this bin and all later ones of the session
+    message = np.empty((n_time, n_state))
     for t in range(n_time - 1, -1, -1):
         top = log_likelihood[t].max()
-        largest = 0.0
         for k in range(n_state):
             s = 1.0
             if t + 1 < n_time and not start[t + 1]:
@@ -205,9 +223,19 @@ def draw_states(rng, log_likelihood, transition, start, state):
                 for j in range(n_state):
                     s += transition[k, j] * message[t + 1, j]
             message[t, k] = math.exp(log_likelihood[t, k] - top) * s
-            largest = max(largest, message[t, k])
-        for k in range(n_state):
-            message[t, k] /= largest
+        message[t] /= message[t].max()
+    return message
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def draw_states(rng, log_likelihood, transition, start, state):
+    """The chain of states from its full conditional: messages backwards, draws forwards.
+
+    The state at the start of a session is uniform.
+    """
+    n_time, n_state = log_likelihood.shape
+    message = _messages(log_likelihood, transition, start)
     for t in range(n_time):
         total = 0.0
         for k in range(n_state):
@@ -224,55 +252,76 @@ def draw_states(rng, log_likelihood, transition, start, state):
         state[t] = chosen
 
 
-# ---- a first path for a set of units ----------------------------------------------------------------------------
+# ---- a first path for a set of units -----------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _rough_path(y, seen, r, units, m):
-    """Level and leading patterns of residuals over time, of some units."""
-    n_time, n = y.shape[1], units.size
-    path = np.zeros((n_time, m))
-    mean = np.zeros(n)
-    for u in range(n):
+def _mean_counts(y, seen, units):
+    mean = np.zeros(units.size)
+    for u in range(units.size):
         counted = 0.0
-        for t in range(n_time):
+        for t in range(y.shape[1]):
             if seen[units[u], t]:
                 mean[u] += y[units[u], t]
                 counted += 1.0
         mean[u] = (mean[u] + 0.1) / max(counted, 1.0)
+    return mean
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _residuals(y, seen, r, units, mean, level):  # noqa: PLR0917
+    """Counts less what the level explains, in standard deviations, and no further than three of them."""
+    rest = np.zeros((units.size, level.size))
+    for u in range(units.size):
+        i = units[u]
+        for t in range(level.size):
+            if seen[i, t]:
+                expected = mean[u] * math.exp(level[t])
+                scaled = (y[i, t] - expected) / math.sqrt(expected + expected * expected / r[i])
+                rest[u, t] = min(max(scaled, -3.0), 3.0)
+    return rest
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _leading_pattern(rest, path, k):
+    """The k-th pattern over time of residuals, by power iteration, orthogonal to those in ``path``."""
+    pattern = np.zeros(rest.shape[1])
+    for u in range(rest.shape[0]):
+        pattern += math.sin(1.0 + 2.3 * k * (u + 1.0)) * rest[u]
+    for _ in range(POWER_STEPS):
+        pattern = (rest @ pattern) @ rest
+        for b in range(1, k):
+            known = path[:, b].copy()
+            pattern -= (pattern * known).sum() / max((known**2).sum(), 1e-12) * known
+        pattern /= max(math.sqrt((pattern**2).sum()), 1e-12)
+    return pattern
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _rough_path(y, seen, r, units, m):
+    """Level and leading patterns of residuals over time, of some units."""
+    n_time = y.shape[1]
+    path = np.zeros((n_time, m))
+    mean = _mean_counts(y, seen, units)
     for t in range(n_time):
         above, below = 1.0, 1.0
-        for u in range(n):
+        for u in range(units.size):
             if seen[units[u], t]:
                 above += y[units[u], t]
                 below += mean[u]
         path[t, 0] = math.log(above / below)
-    if n < 2:
-        return path
-    rest = np.zeros((n, n_time))
-    for u in range(n):
-        i = units[u]
-        for t in range(n_time):
-            if seen[i, t]:
-                expected = mean[u] * math.exp(path[t, 0])
-                scaled = (y[i, t] - expected) / math.sqrt(expected + expected * expected / r[i])
-                rest[u, t] = min(max(scaled, -3.0), 3.0)
-    for k in range(1, m):
-        pattern = np.zeros(n_time)
-        for u in range(n):
-            pattern += math.sin(1.0 + 2.3 * k * (u + 1.0)) * rest[u]
-        for _ in range(12):
-            pattern = (rest @ pattern) @ rest
-            for b in range(1, k):
-                pattern -= (pattern @ path[:, b]) / max((path[:, b] ** 2).sum(), 1e-12) * path[:, b]
-            pattern /= max(math.sqrt((pattern**2).sum()), 1e-12)
-        for t in range(n_time):
-            path[t, k] = 0.5 * pattern[t] * math.sqrt(n_time)
+    if units.size > 1:
+        rest = _residuals(y, seen, r, units, mean, path[:, 0])
+        for k in range(1, m):
+            path[:, k] = ROUGH_SD * math.sqrt(n_time) * _leading_pattern(rest, path, k)
     return path
 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _expected_dynamics(path, state, start, n_state, column_precision, scale):
+def _expected_dynamics(path, state, start, n_state, column_precision, scale):  # noqa: PLR0917
     """Posterior means of the dynamics of each state given a path."""
     q = path.shape[1]
     xx, yx, yy, count = moments_of_path(path, state, start, n_state)
@@ -287,30 +336,57 @@ def _expected_dynamics(path, state, start, n_state, column_precision, scale):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def launch(
-    y, seen, r, units, n_latent, state, start, n_state, precision, initial_sd, column_precision, scale
-):
-    """A Gaussian law of the path of a cluster of some units, from their counts and the states alone.
-
-    Returns factor, mean, and whether there is one. Nothing of the clusters as they are enters, so the law is
-    the same before and after clusters are split or merged.
-    """
-    m = n_latent + 1
-    n_time = state.size
-    path = _rough_path(y, seen, r, units, m)
+def _toward(path, coef, root, state, start, initial_sd, y, seen, r, units, theta):  # noqa: PLR0917
+    """One Newton step of a cluster's path: where it leads, and the law at which it aims."""
     column = np.zeros(y.shape[0], dtype=np.int64)
+    diag, off, lin = prior_precision(coef, root, state, start, initial_sd**-2.0)
+    low, left, mean, _, ok = _window_law(path, 0, diag, off, lin, path, y, seen, r, units, column, theta)
+    reach = np.abs(mean - path).max() if ok else 1.0
+    return path + (mean - path) * min(1.0, STEP_LIMIT / max(reach, 1e-300)), low, left, mean, ok
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def launch(y, seen, r, units, state, start, n_state, precision, initial_sd, column_precision, scale):  # noqa: PLR0917
+    """A path of a cluster of some units, from their counts and the states alone; and whether there is one.
+
+    Nothing of the clusters as they are enters, so it is the same before and after a split or merge.
+    """
+    m = precision.size
+    path = _rough_path(y, seen, r, units, m)
     theta, low = np.zeros((y.shape[0], m)), np.empty((m, m))
     for _ in range(LAUNCH_ROUNDS):
         for i in units:
             if fit_unit(y[i], seen[i], r[i], path, precision, theta[i], low) == -np.inf:
-                return np.zeros((1, m, m)), np.zeros((1, m, m)), path, False
+                return path, False
         coef, root = _expected_dynamics(path, state, start, n_state, column_precision, scale)
-        diag, off, lin = prior_precision(coef, root, state, start, initial_sd**-2.0)
-        factor, left, mean, value, ok = _window_law(
-            path, 0, diag, off, lin, path, y, seen, r, units, column, theta
+        path, _, _, _, ok = _toward(path, coef, root, state, start, initial_sd, y, seen, r, units, theta)
+        if not ok:
+            return path, False
+    return path, True
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def path_of_units(y, seen, r, units, theta, state, start, n_state, initial_sd, column_precision, scale):  # noqa: PLR0917
+    """A Gaussian law of a cluster's path given its units' parameters: factor, mean, whether there is one.
+
+    It turns with the loadings, so a path is probable in whatever frame it was drawn.
+    """
+    n_time, m = state.size, theta.shape[1]
+    path = np.zeros((n_time, m))
+    coef, root = np.zeros((n_state, m, m + 1)), np.zeros((n_state, m, m))
+    for k in range(n_state):
+        for a in range(m):
+            coef[k, a, a] = 1.0
+            root[k, a, a] = FIRST_NOISE_SD**-1.0
+    low, left, mean, ok = np.zeros((1, m, m)), np.zeros((1, m, m)), path, False
+    for turn in range(PATH_ROUNDS):
+        if turn >= PATH_ROUNDS // 2:
+            coef, root = _expected_dynamics(path, state, start, n_state, column_precision, scale)
+        path, low, left, mean, ok = _toward(
+            path, coef, root, state, start, initial_sd, y, seen, r, units, theta
         )
         if not ok:
-            return np.zeros((1, m, m)), np.zeros((1, m, m)), path, False
-        reach = np.abs(mean - path).max()
-        path = path + (mean - path) * min(1.0, STEP_LIMIT / max(reach, 1e-300))
-    return factor, left, mean, n_time > 0
+            break
+    return low, left, mean, ok

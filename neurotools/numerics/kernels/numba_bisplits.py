@@ -1,8 +1,9 @@
 """Splitting and merging clusters with the full Hastings ratio; in loops.
 
-A pair of units (i, l) is drawn. Together in one cluster, l leaves with some of the others to a new cluster,
-whose path is drawn from a Gaussian law of their counts; the cluster of i keeps its path. Apart, the cluster of
-l is merged into that of i, whose path stays. Each is the other's reverse. Dynamics are integrated out.
+A pair of units is drawn. Together in one cluster, the second leaves with some of the others to a new cluster,
+whose path is drawn from a Gaussian law of their counts; the cluster of the first keeps its path. Apart, the
+cluster of the second is merged into that of the first, whose path stays. Each is the other's reverse. Dynamics
+are integrated out.
 Jain & Neal (2007), Bayesian Analysis 2, 445-472, with a launch state that is a function of the data.
 """
 
@@ -14,7 +15,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from neurotools.numerics.kernels.numba_bilatents import launch
+from neurotools.numerics.kernels.numba_bilatents import launch, path_of_units
 from neurotools.numerics.kernels.numba_biunits import (
     fit_unit,
     log_prior,
@@ -62,15 +63,9 @@ def leaving_logits(
         stay[u] = fit_unit(y[i], seen[i], r[i], kept_path, precision, centre, low)
     chosen = np.zeros(n, dtype=np.bool_)
     for _ in range(ALLOCATION_ROUNDS):
-        units = np.empty(1 + chosen.sum(), dtype=np.int64)
-        units[0] = leader
-        count = 1
-        for u in range(n):
-            if chosen[u]:
-                units[count] = members[u]
-                count += 1
-        _, _, path, ok = launch(
-            y, seen, r, units, m - 1, state, start, n_state, precision, initial_sd, column_precision, scale
+        units = _leavers(members, chosen, leader)
+        path, ok = launch(
+            y, seen, r, units, state, start, n_state, precision, initial_sd, column_precision, scale
         )
         if not ok:
             return logit, False
@@ -111,7 +106,7 @@ def _stacked(latent, n_cluster):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _added_path(latent, n_cluster, state, start, n_state, initial_sd, column_precision, scale, full):
+def _added_path(latent, n_cluster, state, start, n_state, initial_sd, column_precision, scale, full):  # noqa: PLR0917
     """Log prior of all paths, less that of all but the last."""
     prior = (state, start, n_state, initial_sd, column_precision, scale)
     if not full:
@@ -122,22 +117,44 @@ def _added_path(latent, n_cluster, state, start, n_state, initial_sd, column_pre
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _moving_ratio(rng, y, seen, r, units, theta, source, target, precision, new_theta):
-    """Draw parameters of units on the path ``target``; log of the ratio of target and proposal densities."""
-    m = theta.shape[1]
+def _propose_units(rng, y, seen, r, units, path, precision, wide, theta):  # noqa: PLR0917
+    """Fill parameters of units: around their modes given a path, or from the prior where ``wide``."""
+    m = precision.size
+    centre, low = np.empty(m), np.empty((m, m))
+    for i in units:
+        if wide:
+            for k in range(m):
+                theta[i, k] = rng.standard_normal() / math.sqrt(precision[k])
+        else:
+            if fit_unit(y[i], seen[i], r[i], path, precision, centre, low) == -np.inf:
+                return False
+            propose(rng, centre, low, theta[i])
+    return True
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _log_units_proposal(y, seen, r, units, path, precision, theta):  # noqa: PLR0917
+    """Log density with which ``_propose_units`` draws around the modes; -inf where it cannot."""
+    m = precision.size
     centre, low = np.empty(m), np.empty((m, m))
     total = 0.0
     for i in units:
-        if fit_unit(y[i], seen[i], r[i], target, precision, centre, low) == -np.inf:
+        if fit_unit(y[i], seen[i], r[i], path, precision, centre, low) == -np.inf:
             return -np.inf
-        propose(rng, centre, low, new_theta[i])
-        total += unit_log_likelihood(y[i], seen[i], r[i], target, new_theta[i])
-        total += log_prior(new_theta[i], precision) - log_proposal(centre, low, new_theta[i])
-        if fit_unit(y[i], seen[i], r[i], source, precision, centre, low) == -np.inf:
-            return -np.inf
-        total -= unit_log_likelihood(y[i], seen[i], r[i], source, theta[i])
-        total -= log_prior(theta[i], precision) - log_proposal(centre, low, theta[i])
+        total += log_proposal(centre, low, theta[i])
     return total
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _log_units_target(y, seen, r, units, path, precision, theta):  # noqa: PLR0917
+    """Log likelihood and prior of units on a path, and the prior alone."""
+    likelihood, prior = 0.0, 0.0
+    for i in units:
+        likelihood += unit_log_likelihood(y[i], seen[i], r[i], path, theta[i])
+        prior += log_prior(theta[i], precision)
+    return likelihood + prior, prior
 
 
 @njit(cache=True, fastmath=False)
@@ -148,27 +165,37 @@ def _block_weight(size, gamma):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _others(cluster, i, l):
-    """Units in the clusters of i and l but the two, and which of them are with l."""
-    n = 0
-    for u in range(cluster.size):
-        if u != i and u != l and (cluster[u] == cluster[i] or cluster[u] == cluster[l]):
-            n += 1
-    members, with_l = np.empty(n, dtype=np.int64), np.zeros(n, dtype=np.bool_)
-    n = 0
-    for u in range(cluster.size):
-        if u != i and u != l and (cluster[u] == cluster[i] or cluster[u] == cluster[l]):
-            members[n] = u
-            with_l[n] = cluster[u] == cluster[l]
-            n += 1
-    return members, with_l
+def _others(cluster, i, other):
+    """Units in the clusters of two units but the two, and which of them are with the second."""
+    among = (cluster == cluster[i]) | (cluster == cluster[other])
+    among[i] = False
+    among[other] = False
+    members = np.flatnonzero(among)
+    return members, cluster[members] == cluster[other]
 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _leavers(members, leaves, l):
+def _to_last(latent, size, cluster, b, last):
+    """Exchange the slot of a cluster with the last."""
+    if b == last:
+        return
+    spare = latent[b].copy()
+    latent[b] = latent[last]
+    latent[last] = spare
+    size[b], size[last] = size[last], size[b]
+    for u in range(cluster.size):
+        if cluster[u] == b:
+            cluster[u] = last
+        elif cluster[u] == last:
+            cluster[u] = b
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _leavers(members, leaves, leader):
     units = np.empty(1 + leaves.sum(), dtype=np.int64)
-    units[0] = l
+    units[0] = leader
     n = 1
     for u in range(members.size):
         if leaves[u]:
@@ -179,66 +206,64 @@ def _leavers(members, leaves, l):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
+def _excess(y, seen, r, units, theta, path, law, launched, precision):  # noqa: PLR0917
+    """Log target of a new cluster's units less the log density of proposing them and the path.
+
+    Their parameters come from the prior or from around the modes on the launched path, half and half.
+    """
+    target, prior = _log_units_target(y, seen, r, units, path, precision, theta)
+    near = _log_units_proposal(y, seen, r, units, launched, precision, theta)
+    top = max(prior, near)
+    mixed = top + math.log(0.5 * math.exp(prior - top) + 0.5 * math.exp(near - top))
+    return target - mixed - path_log_density(law[0], law[1], path - law[2])
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
 def split_or_merge(
-    rng, y, seen, r, cluster, theta, latent, size, n_cluster, i, l,
+    rng, y, seen, r, cluster, theta, latent, size, n_cluster, i, other,
     log_v, gamma, state, start, n_state, precision, initial_sd, column_precision, scale, full,
-):  # fmt: skip
-    """One proposal for the pair (i, l); ``latent`` needs a spare slot. Number of clusters, and if accepted."""
-    split = cluster[i] == cluster[l]
-    a, b = cluster[i], cluster[l]
-    members, leaves = _others(cluster, i, l)
+):  # fmt: skip  # noqa: PLR0917
+    """One proposal for a pair of units; ``latent`` needs a spare slot. Number of clusters, and if accepted."""
+    split = cluster[i] == cluster[other]
+    if not split:
+        _to_last(latent, size, cluster, cluster[other], n_cluster - 1)
+    a, b = cluster[i], n_cluster if split else n_cluster - 1
+    after = n_cluster + 1 if split else n_cluster - 1
+    members, leaves = _others(cluster, i, other)
+    shape = (state, start, n_state, initial_sd, column_precision, scale)
     prior = (state, start, n_state, precision, initial_sd, column_precision, scale)
-    shape = (state, start, n_state, initial_sd, column_precision, scale, full)
-    logit, ok = leaving_logits(y, seen, r, members, l, latent[a], *prior)
-    if not ok:
-        return n_cluster, False
+    logit, ok = leaving_logits(y, seen, r, members, other, latent[a], *prior)
     if split:
         for u in range(members.size):
             leaves[u] = rng.random() * (1.0 + math.exp(-logit[u])) < 1.0
-    units = _leavers(members, leaves, l)
-    low, left, mean, ok = launch(y, seen, r, units, theta.shape[1] - 1, *prior)
+    units = _leavers(members, leaves, other)
+    launched, fine = launch(y, seen, r, units, *prior)
+    if not (ok and fine):
+        return n_cluster, False
+    new = theta.copy()
+    wide = split and rng.random() < 0.5
+    if not _propose_units(rng, y, seen, r, units, launched if split else latent[a], precision, wide, new):
+        return n_cluster, False
+    apart, together = (new, theta) if split else (theta, new)  # parameters on the new path, on the kept one
+    low, left, mean, ok = path_of_units(y, seen, r, units, apart, *shape)
     if not ok:
         return n_cluster, False
-    new_theta = theta.copy()
-    n_all, n_left = members.size + 2, units.size
-    n_time, m = mean.shape
     if split:
-        white = normals(rng, n_time, m)
-        path = mean + solve_path(low, left, np.zeros((n_time, m)), white)
-        latent[n_cluster] = path
-        gain = _moving_ratio(rng, y, seen, r, units, theta, latent[a], path, precision, new_theta)
-        gain += _added_path(latent, n_cluster + 1, *shape)
-        sign, after = 1.0, n_cluster + 1
-    else:
-        last = n_cluster - 1
-        if b != last:  # the cluster of l into the last slot
-            for t in range(n_time):
-                for k in range(m):
-                    latent[b, t, k], latent[last, t, k] = latent[last, t, k], latent[b, t, k]
-            size[b], size[last] = size[last], size[b]
-            for u in range(cluster.size):
-                if cluster[u] == b:
-                    cluster[u] = last
-                elif cluster[u] == last:
-                    cluster[u] = b
-            if a == last:
-                a = b
-            b = last
-        path = latent[b]
-        gain = _moving_ratio(rng, y, seen, r, units, theta, path, latent[a], precision, new_theta)
-        gain -= _added_path(latent, n_cluster, *shape)
-        sign, after = -1.0, n_cluster - 1
-    # what a split adds and a merge takes away
-    toward = _block_weight(n_left, gamma) + _block_weight(n_all - n_left, gamma) - _block_weight(n_all, gamma)
-    toward -= log_allocation(logit, leaves) + path_log_density(low, left, path - mean)
-    gain += sign * toward + log_v[after] - log_v[n_cluster]
-    if not math.log(rng.random()) < gain:
+        latent[b] = mean + solve_path(low, left, np.zeros(mean.shape), normals(rng, *mean.shape))
+    # log ratio of two clusters over one; that of a merge is its negative
+    gain = _excess(y, seen, r, units, apart, latent[b], (low, left, mean), launched, precision)
+    gain += _added_path(latent, b + 1, *shape, full)
+    gain -= _log_units_target(y, seen, r, units, latent[a], precision, together)[0]
+    gain += _log_units_proposal(y, seen, r, units, latent[a], precision, together)
+    n_all, n_left = members.size + 2, units.size
+    gain += _block_weight(n_left, gamma) + _block_weight(n_all - n_left, gamma) - _block_weight(n_all, gamma)
+    gain += log_v[b + 1] - log_v[b] - log_allocation(logit, leaves)
+    if not math.log(rng.random()) < (gain if split else -gain):
         return n_cluster, False
     for u in units:
-        theta[u] = new_theta[u]
-        cluster[u] = n_cluster if split else a
-    if split:
-        size[a], size[n_cluster] = n_all - n_left, n_left
-    else:
-        size[a], size[b] = n_all, 0
+        theta[u] = new[u]
+        cluster[u] = b if split else a
+    size[a] = n_all - n_left if split else n_all
+    size[b] = n_left if split else 0
     return after, True

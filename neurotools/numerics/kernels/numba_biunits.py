@@ -1,8 +1,8 @@
 """What one unit says: its counts given a path, its own parameters, its cluster, its dispersion; in loops.
 
 A path is (time, 1 + p): a level that all units of a cluster share and p latents. A unit's log rate is
-level + theta[0] + theta[1:] . latents. ``r`` is infinite for a Poisson law. Terms of the log likelihood without
-the log rate are left out wherever r is held.
+level + theta[0] + theta[1:] . latents. ``r`` is infinite for a Poisson law. Terms of the log likelihood that
+lack the log rate are left out wherever r is held.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ TAIL = 8.0  # degrees of freedom of proposals: heavier tails than any target her
 NEWTON_STEPS = 15
 NEWTON_TOL = 1e-3  # decrement at which a proposal is near enough to the mode; it need not be at it
 START_LIMIT = 10.0
+HALVINGS = 12
+LARGEST_LOG_RATE = 600.0
 
 
 @njit(cache=True, fastmath=False)
@@ -82,7 +84,7 @@ def log_prior(theta, precision):
     return total
 
 
-# ---- a unit's parameters given a path ------------------------------------------------------------------------
+# ---- a unit's parameters given a path ----------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def _objective(y, seen, r, path, theta, precision, slope, curve):
@@ -119,7 +121,7 @@ def _objective(y, seen, r, path, theta, precision, slope, curve):
 @njit(cache=True, fastmath=False)
 @no_type_check
 def _newton_step(curve, slope, step):
-    """Solve curve step = slope by Cholesky, ``curve`` becomes the factor; the decrement, -1 where it fails."""
+    """Solve curve step = slope, ``curve`` becomes its Cholesky factor; the decrement, -1 where it fails."""
     m = slope.size
     if not cholesky(curve):
         return -1.0
@@ -157,11 +159,26 @@ def _first_guess(y, seen, path):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
+def _climb(y, seen, r, path, precision, value, theta, step, trial, slope, curve):  # noqa: PLR0917
+    """Go along a step, less far until the log posterior does not fall; its value, -inf where it always does."""
+    size = 1.0
+    for _ in range(HALVINGS):
+        for i in range(theta.size):
+            trial[i] = theta[i] + size * step[i]
+        new = _objective(y, seen, r, path, trial, precision, slope, curve)
+        if new >= value:
+            return new
+        size *= 0.5
+    return -np.inf
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
 def fit_unit(y, seen, r, path, precision, centre, low):
     """Laplace's approximation of a unit's parameters given a path, from a fixed start.
 
-    Fills the ``centre`` and the Cholesky factor ``low`` of the precision; returns the log evidence, -inf where
-    there is none.
+    Fills the ``centre`` and the Cholesky factor ``low`` of the precision; returns the log evidence, -inf
+    where there is none.
     """
     m = centre.size
     theta, trial = np.zeros(m), np.empty(m)
@@ -174,22 +191,12 @@ def fit_unit(y, seen, r, path, precision, centre, low):
     for _ in range(NEWTON_STEPS):
         if decrement < NEWTON_TOL:
             break
-        size, moved = 1.0, False
-        for _ in range(12):
-            for i in range(m):
-                trial[i] = theta[i] + size * step[i]
-            new = _objective(y, seen, r, path, trial, precision, slope, curve)
-            if new >= value:
-                moved = True
-                break
-            size *= 0.5
-        if not moved:
+        new = _climb(y, seen, r, path, precision, value, theta, step, trial, slope, curve)
+        if new == -np.inf:
             break
         value = new
-        for i in range(m):
-            theta[i] = trial[i]
-            for j in range(m):
-                low[i, j] = curve[i, j]
+        theta[:] = trial
+        low[:] = curve
         decrement = _newton_step(low, slope, step)
     if not decrement >= 0.0:
         return -np.inf
@@ -251,7 +258,7 @@ def draw_unit_parameters(rng, y, seen, r, cluster, theta, latent, precision):
     return accepted
 
 
-# ---- a unit's cluster ------------------------------------------------------------------------------------------
+# ---- a unit's cluster --------------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def _swap(latent, size, cluster, a, b):
@@ -291,77 +298,92 @@ def _pick(rng, log_weight, n):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
+def _option_weights(size, n_cluster, n_auxiliary, log_v, gamma, weight):  # noqa: PLR0917
+    """Log prior weight of each candidate: clusters there are, then new ones."""
+    for k in range(n_cluster):
+        weight[k] = math.log(size[k] + gamma)
+    for k in range(n_cluster, n_cluster + n_auxiliary):
+        weight[k] = 0.0
+        if n_cluster > 0:
+            weight[k] = log_v[n_cluster + 1] - log_v[n_cluster] - math.log(n_auxiliary)
+            if gamma > 0.0:
+                weight[k] += math.log(gamma)
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _choose(rng, y, seen, r, theta, latent, weight, n_option, here, precision):  # noqa: PLR0917
+    """Propose a candidate with parameters and accept by the exact ratio; where the unit is now, if it moved.
+
+    ``weight`` becomes the weight times the evidence. ``theta`` is changed in place.
+    """
+    m = theta.size
+    centre, low = np.empty((n_option, m)), np.empty((n_option, m, m))
+    score, new = np.empty(n_option), np.empty(m)
+    for k in range(n_option):
+        score[k] = weight[k] + fit_unit(y, seen, r, latent[k], precision, centre[k], low[k])
+    there = _pick(rng, score, n_option)
+    if there < 0 or score[here] == -np.inf:
+        return here, False
+    propose(rng, centre[there], low[there], new)
+    gain = weight[there] - score[there] - weight[here] + score[here]
+    gain += unit_log_likelihood(y, seen, r, latent[there], new) + log_prior(new, precision)
+    gain -= unit_log_likelihood(y, seen, r, latent[here], theta) + log_prior(theta, precision)
+    gain += log_proposal(centre[here], low[here], theta) - log_proposal(centre[there], low[there], new)
+    if not math.log(rng.random()) < gain:
+        return here, False
+    theta[:] = new
+    return there, True
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
 def assign(
     rng, y, seen, r, cluster, theta, latent, size, n_cluster, order, first,
     log_v, gamma, n_auxiliary, state, start, n_state, precision, initial_sd, column_precision, scale,
-):  # fmt: skip
+):  # fmt: skip  # noqa: PLR0917
     """Cluster, baseline and loadings of each unit in turn, jointly; new clusters from the prior.
 
     Neal (2000), algorithm 8, with ``n_auxiliary`` paths drawn from their prior given the states. Cluster and
     parameters are proposed from Laplace's approximation of all candidates and accepted by the exact ratio.
-    With ``n_auxiliary`` 0 clusters are neither made nor emptied. Slots beyond ``n_cluster`` are scratch; where
-    they run out, returns early. Returns the number of clusters, how far it came, number accepted.
+    With ``n_auxiliary`` 0 clusters are neither made nor emptied. Slots beyond ``n_cluster`` are scratch;
+    where they run out, returns early. Returns the number of clusters, how far it came, number accepted.
     """
-    n, m = theta.shape
-    n_slot = latent.shape[0]
-    centre, low = np.empty((n_slot, m)), np.empty((n_slot, m, m))
-    weight, log_weight = np.empty(n_slot), np.empty(n_slot)
-    new = np.empty(m)
+    weight = np.empty(latent.shape[0])
+    empty = np.zeros((1, theta.shape[1]))
     accepted = 0
-    for position in range(first, n):
+    for position in range(first, theta.shape[0]):
         i = order[position]
-        if n_cluster + n_auxiliary + 1 > n_slot:
-            return n_cluster, position, accepted
         here = cluster[i]
+        if n_cluster + n_auxiliary + 1 > latent.shape[0]:
+            return n_cluster, position, accepted
         if size[here] == 1 and n_auxiliary == 0:
             continue
         size[here] -= 1
         fresh = n_cluster
-        if size[here] == 0:
+        if size[here] == 0:  # its own path is the first of the new ones
             n_cluster -= 1
             _swap(latent, size, cluster, here, n_cluster)
             here, fresh = n_cluster, n_cluster + 1
         for k in range(fresh, n_cluster + n_auxiliary):
-            empty = np.zeros((1, m))
-            coef, root = draw_all_dynamics(rng, empty, state[:1], start[:1], n_state, column_precision, scale)
-            latent[k] = simulate_path(rng, coef, root, state, start, initial_sd)
-        n_option = n_cluster + n_auxiliary
-        for k in range(n_option):
-            if k < n_cluster:
-                weight[k] = math.log(size[k] + gamma)
-            else:
-                weight[k] = 0.0
-                if n_cluster > 0:
-                    weight[k] = log_v[n_cluster + 1] - log_v[n_cluster] - math.log(n_auxiliary)
-                    if gamma > 0.0:
-                        weight[k] += math.log(gamma)
-            log_weight[k] = weight[k] + fit_unit(y[i], seen[i], r[i], latent[k], precision, centre[k], low[k])
-        there = _pick(rng, log_weight, n_option)
-        if there >= 0 and log_weight[here] > -np.inf:
-            propose(rng, centre[there], low[there], new)
-            gain = weight[there] - log_weight[there] - weight[here] + log_weight[here]
-            gain += unit_log_likelihood(y[i], seen[i], r[i], latent[there], new) + log_prior(new, precision)
-            gain -= unit_log_likelihood(y[i], seen[i], r[i], latent[here], theta[i])
-            gain -= log_prior(theta[i], precision)
-            gain += log_proposal(centre[here], low[here], theta[i])
-            gain -= log_proposal(centre[there], low[there], new)
-            if math.log(rng.random()) < gain:
-                here = there
-                theta[i] = new
-                accepted += 1
-        if here >= n_cluster:
-            size[n_cluster] = 0
-            size[here] = 0
-            cluster[i] = here
-            _swap(latent, size, cluster, here, n_cluster)
-            here = n_cluster
-            n_cluster += 1
+            law = draw_all_dynamics(rng, empty, state[:1], start[:1], n_state, column_precision, scale)
+            latent[k] = simulate_path(rng, law[0], law[1], state, start, initial_sd)
+        _option_weights(size, n_cluster, n_auxiliary, log_v, gamma, weight)
+        here, moved = _choose(
+            rng, y[i], seen[i], r[i], theta[i], latent, weight, n_cluster + n_auxiliary, here, precision
+        )
+        accepted += moved
         cluster[i] = here
-        size[here] += 1
-    return n_cluster, n, accepted
+        if here >= n_cluster:
+            size[here] = 0
+            size[n_cluster] = 0
+            _swap(latent, size, cluster, here, n_cluster)
+            n_cluster += 1
+        size[cluster[i]] += 1
+    return n_cluster, theta.shape[0], accepted
 
 
-# ---- dispersion ------------------------------------------------------------------------------------------------
+# ---- dispersion --------------------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def _log_dispersion(log_r, above, counts, counted, mean, shape, rate):
@@ -380,36 +402,49 @@ def _log_dispersion(log_r, above, counts, counted, mean, shape, rate):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_dispersion(rng, y, seen, r, cluster, theta, latent, shape, rate):
-    """Slice sampling of each unit's log dispersion with its means held (Neal 2003, stepping out)."""
-    n, n_time = y.shape
-    mean = np.empty(n_time)
-    for i in range(n):
-        top = 0
-        for t in range(n_time):
-            mean[t] = math.exp(min(log_rate(latent[cluster[i]], theta[i], t), 600.0))
-            if seen[i, t]:
-                top = max(top, y[i, t])
-        above = np.zeros(top, dtype=np.float64)
-        for t in range(n_time):
-            if seen[i, t] and y[i, t] > 0:
-                above[y[i, t] - 1] += 1.0
-        for v in range(top - 2, -1, -1):
-            above[v] += above[v + 1]
-        now = math.log(r[i])
-        height = _log_dispersion(now, above, y[i], seen[i], mean, shape, rate) - rng.standard_exponential()
-        left = now - rng.random()
-        right = left + 1.0
-        while _log_dispersion(left, above, y[i], seen[i], mean, shape, rate) > height:
-            left -= 1.0
-        while _log_dispersion(right, above, y[i], seen[i], mean, shape, rate) > height:
-            right += 1.0
-        while True:
-            new = left + rng.random() * (right - left)
-            if _log_dispersion(new, above, y[i], seen[i], mean, shape, rate) >= height:
-                break
-            if new < now:
-                left = new
-            else:
-                right = new
-        r[i] = math.exp(new)
+def _counts_above(y, seen):
+    """How many of the counts seen are greater than 0, 1, ..., up to one less than the largest."""
+    top = 0
+    for t in range(y.size):
+        if seen[t]:
+            top = max(top, y[t])
+    above = np.zeros(top)
+    for t in range(y.size):
+        if seen[t] and y[t] > 0:
+            above[y[t] - 1] += 1.0
+    for v in range(top - 2, -1, -1):
+        above[v] += above[v + 1]
+    return above
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _slice(rng, now, above, y, seen, mean, shape, rate):  # noqa: PLR0917
+    """One draw of log r by slice sampling, stepping out and shrinking."""
+    height = _log_dispersion(now, above, y, seen, mean, shape, rate) - rng.standard_exponential()
+    left = now - rng.random()
+    right = left + 1.0
+    while _log_dispersion(left, above, y, seen, mean, shape, rate) > height:
+        left -= 1.0
+    while _log_dispersion(right, above, y, seen, mean, shape, rate) > height:
+        right += 1.0
+    while True:
+        new = left + rng.random() * (right - left)
+        if _log_dispersion(new, above, y, seen, mean, shape, rate) >= height:
+            return new
+        if new < now:
+            left = new
+        else:
+            right = new
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def draw_dispersion(rng, y, seen, r, cluster, theta, latent, shape, rate):  # noqa: PLR0917
+    """Each unit's dispersion given its means, by slice sampling of its logarithm (Neal 2003)."""
+    mean = np.empty(y.shape[1])
+    for i in range(y.shape[0]):
+        for t in range(mean.size):
+            mean[t] = math.exp(min(log_rate(latent[cluster[i]], theta[i], t), LARGEST_LOG_RATE))
+        above = _counts_above(y[i], seen[i])
+        r[i] = math.exp(_slice(rng, math.log(r[i]), above, y[i], seen[i], mean, shape, rate))

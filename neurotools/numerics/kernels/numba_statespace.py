@@ -1,7 +1,7 @@
 """Gaussian paths with a block-tridiagonal precision, and dynamics of states, in loops.
 
-Precision of a path: ``diag`` (time, q, q) on the diagonal, ``off`` (time, q, q) with off[t] at (t, t - 1), and 0
-where a session begins. Dynamics of state k: X_t = b_k + A_k X_{t-1} + normal(0, Q_k), held as ``coef``
+Precision of a path: ``diag`` (time, q, q) on the diagonal, ``off`` (time, q, q) with off[t] at (t, t - 1), and
+0 where a session begins. Dynamics of state k: X_t = b_k + A_k X_{t-1} + normal(0, Q_k), held as ``coef``
 (state, q, q + 1) = [A b] and ``root`` (state, q, q), the lower triangular inverse Cholesky factor of Q: its
 rows whiten the noise.
 """
@@ -18,7 +18,7 @@ LOG_PI = math.log(math.pi)
 LOG_2PI = math.log(2 * math.pi)
 
 
-# ---- small dense algebra -----------------------------------------------------------------------------------
+# ---- small dense algebra ---------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def cholesky(a):
@@ -68,7 +68,7 @@ def log_det_lower(low):
     return s
 
 
-# ---- paths ---------------------------------------------------------------------------------------------------
+# ---- paths -------------------------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def factorise(diag, off):
@@ -99,8 +99,7 @@ def factorise(diag, off):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def solve_path(low, left, lin, noise):
-    """Mean of the path, plus a draw's deviation where ``noise`` is standard normal; both (time, q)."""
+def _solve_forwards(low, left, lin):
     n, q = lin.shape
     x = np.empty((n, q))
     for t in range(n):
@@ -112,6 +111,15 @@ def solve_path(low, left, lin, noise):
             for k in range(i):
                 s -= low[t, i, k] * x[t, k]
             x[t, i] = s / low[t, i, i]
+    return x
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def solve_path(low, left, lin, noise):
+    """Mean of the path, plus a draw's deviation where ``noise`` is standard normal; both (time, q)."""
+    x = _solve_forwards(low, left, lin)
+    n, q = lin.shape
     for t in range(n):
         for i in range(q):
             x[t, i] += noise[t, i]
@@ -218,7 +226,7 @@ def simulate_path(rng, coef, root, state, start, initial_sd):
     return x
 
 
-# ---- dynamics ------------------------------------------------------------------------------------------------
+# ---- dynamics ----------------------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def moments_of_path(x, state, start, n_state):
@@ -246,14 +254,39 @@ def moments_of_path(x, state, start, n_state):
             for j in range(i + 1):
                 yy[k, i, j] += step * (x[t, j] - x[t - 1, j])
         xx[k, q, q] += 1.0
-    for k in range(n_state):
-        for i in range(q + 1):
-            for j in range(i):
-                xx[k, j, i] = xx[k, i, j]
-        for i in range(q):
-            for j in range(i):
-                yy[k, j, i] = yy[k, i, j]
+    _mirror(xx)
+    _mirror(yy)
     return xx, yx, yy, count
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _mirror(a):
+    """Copy the lower triangle of each matrix to its upper."""
+    for k in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            for j in range(i):
+                a[k, j, i] = a[k, i, j]
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _solve_rows(cross, low):
+    """``cross low^-T``, and ``cross (low low')^-1``."""
+    q, n = cross.shape
+    half, whole = np.empty((q, n)), np.empty((q, n))
+    for i in range(q):
+        for j in range(n):
+            s = cross[i, j]
+            for k in range(j):
+                s -= half[i, k] * low[j, k]
+            half[i, j] = s / low[j, j]
+        for j in range(n - 1, -1, -1):
+            s = half[i, j]
+            for k in range(j + 1, n):
+                s -= whole[i, k] * low[k, j]
+            whole[i, j] = s / low[j, j]
+    return half, whole
 
 
 @njit(cache=True, fastmath=False)
@@ -272,20 +305,7 @@ def posterior_of_dynamics(xx, yx, yy, column_precision, scale):
     for i in range(q):
         rest[i, i] += scale
     ok = cholesky(low)
-    half = np.empty((q, q + 1))  # cross low^-T
-    for i in range(q):
-        for j in range(q + 1):
-            s = cross[i, j]
-            for k in range(j):
-                s -= half[i, k] * low[j, k]
-            half[i, j] = s / low[j, j]
-    mean = np.empty((q, q + 1))
-    for i in range(q):
-        for j in range(q, -1, -1):
-            s = half[i, j]
-            for k in range(j + 1, q + 1):
-                s -= mean[i, k] * low[k, j]
-            mean[i, j] = s / low[j, j]
+    half, mean = _solve_rows(cross, low)
     for i in range(q):
         mean[i, i] += 1.0  # of steps, so far
         for j in range(q):
@@ -342,7 +362,7 @@ def log_evidence(xx, yx, yy, count, column_precision, scale):
     for k in range(count.size):
         if count[k] == 0:
             continue
-        low, mean, spread, ok = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, scale)
+        low, _, spread, ok = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, scale)
         if not ok:
             return -np.inf
         after = freedom + count[k]
