@@ -108,7 +108,7 @@ def table_contents(path: Path) -> Contents:
     The whole is named ``"table"`` and offered where every column holds numbers.
     """
     lines = read_lines(path)
-    quick = _all_numbers(lines)
+    quick = all_numbers(lines)
     values = list(quick.T) if quick is not None else columns_of(lines, path)
     names = lines.columns or [str(place) for place in range(len(values))]
     arrays = {
@@ -124,7 +124,7 @@ def table_contents(path: Path) -> Contents:
     return Contents(path, arrays)
 
 
-def _all_numbers(lines: Lines) -> np.ndarray | None:
+def all_numbers(lines: Lines) -> np.ndarray | None:
     """All cells as numbers in one fast pass, or None where a cell needs a closer look."""
     try:
         values = np.loadtxt(lines.rows, delimiter=lines.delimiter, ndmin=2, comments=None)

@@ -18,7 +18,14 @@ import xarray as xr
 
 from neurotools.errors import FileError
 from neurotools.loaders.answers import Answers
-from neurotools.loaders.described.tables import Lines, columns_of, read_lines, split, tell_delimiter
+from neurotools.loaders.described.tables import (
+    Lines,
+    all_numbers,
+    columns_of,
+    read_lines,
+    split,
+    tell_delimiter,
+)
 from neurotools.loaders.eeg.mne_events import table_of_events
 from neurotools.loaders.reading.sniff import head, is_text
 from neurotools.loaders.reading.units import canonical, scaled
@@ -98,8 +105,10 @@ def load_eeg_table(path: Path, answers: Answers) -> xr.DataTree:
 
 
 def _columns(lines: Lines, markers: list[str], path: Path) -> dict[str, np.ndarray]:
-    """Every column by name: markers as text, since words may stand between blanks, others as numbers."""
+    """Every column by name, as numbers; markers as text where words may stand between blanks."""
     names = lines.columns or []
+    if (quick := all_numbers(lines)) is not None:
+        return dict(zip(names, np.ascontiguousarray(quick.T), strict=True))
     cells = [lines.cells(row) for row in lines.rows]
     if {len(row) for row in cells} != {len(names)}:
         columns_of(lines, path)  # says which row differs
@@ -201,7 +210,8 @@ def _in_seconds(stamps: np.ndarray, name: str, answers: Answers) -> tuple[np.nda
 def _marked(codes: np.ndarray, name: str, time: np.ndarray) -> pd.DataFrame:
     """Events where the column rises to a new code; zero, blank and n/a stand for no marker."""
     try:
-        values = np.where(np.isin(codes, BLANK), "0", codes).astype("float64")
+        numeric = codes.dtype.kind == "f"
+        values = codes if numeric else np.where(np.isin(codes, BLANK), "0", codes).astype("float64")
         labels, absent = np.array([f"{code:.10g}" for code in values]), ~(np.nan_to_num(values) != 0)
     except ValueError:
         labels, absent = codes, np.isin(codes, [*BLANK, "0"])

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,9 @@ class Stated:
     where: str
 
 
+Lists = Callable[[Path], list[tuple[Path, dict[str, Stated]]]]
+
+
 def compare(path: Path) -> str | None:
     """Hold every file of a recording that has a checksum against it, and say what was compared.
 
@@ -61,7 +64,8 @@ def compare(path: Path) -> str | None:
     FileError
         NT-FILE-009 where a file is not the one that its checksum describes.
     """
-    stated = {file: found for file in _belonging(path) if (found := stated_for(file)) is not None}
+    lists = functools.cache(_lists)  # of each folder once, however many files it holds
+    stated = {file: found for file in _belonging(path, lists) if (found := _stated(file, lists)) is not None}
     large = [file for file in stated if file.stat().st_size > HASHED_BYTES]
     for file, entry in stated.items():
         if file not in large:
@@ -75,7 +79,7 @@ def compare(path: Path) -> str | None:
     return "; ".join(words)
 
 
-def _belonging(path: Path) -> list[Path]:
+def _belonging(path: Path, lists: Lists) -> list[Path]:
     """Files of one recording that may have a checksum; of a folder, no more than is listed or lies on top."""
     if not path.is_dir():
         name = path.name
@@ -84,12 +88,12 @@ def _belonging(path: Path) -> list[Path]:
     elif any(path.glob("sub-*")):
         return []  # a data set: its recordings come one by one
     else:
-        listed = (folder / name for folder, found in _lists(path) for name in found)
+        listed = (folder / name for folder, found in lists(path) for name in found)
         near = {*path.iterdir(), *(file for file in listed if file.is_relative_to(path))}
     return sorted(file for file in near if file.is_file())
 
 
-def stated_for(file: Path) -> Stated | None:
+def _stated(file: Path, lists: Lists) -> Stated | None:
     """The checksum that somebody wrote down for a file, the nearest first; None where there is none."""
     key = ANNEX.fullmatch(os.path.basename(os.readlink(file))) if file.is_symlink() else None
     if key is not None and len(key["sum"]) in ALGORITHMS:
@@ -100,21 +104,23 @@ def stated_for(file: Path) -> Stated | None:
             for checksum, name in _entries(beside):
                 if name in ("", file.name):
                     return Stated(algorithm, checksum, beside.name)
-    for folder, found in _lists(file.parent):
+    for folder, found in lists(file.parent):
         name = Path(os.path.relpath(file, folder)).as_posix()
         if name in found:
             return found[name]
     return None
 
 
-def _lists(folder: Path) -> Iterator[tuple[Path, dict[str, Stated]]]:
+def _lists(folder: Path) -> list[tuple[Path, dict[str, Stated]]]:
     """What the lists of a folder and of those above it state, up to the root of a data set."""
+    found = []
     for place in [folder, *list(folder.absolute().parents)[: LEVELS_UP - 1]]:
         for listed in (place / name for name in LISTS):
             if listed.is_file():
-                yield place, _listed(listed)
+                found.append((place, _listed(listed)))
         if (place / "dataset_description.json").is_file():
             break
+    return found
 
 
 def _listed(file: Path) -> dict[str, Stated]:
