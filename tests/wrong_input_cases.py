@@ -56,6 +56,16 @@ OTHERS = {
     "plot_time_loadings": nt.plot.plot_time_loadings, "plot_quality": nt.plot.plot_quality,
     "plot_communities_over_time": nt.plot.plot_communities_over_time,
     "plot_restart_similarity": nt.plot.plot_restart_similarity,
+    "point_partition": nt.point_partition, "convergence": nt.convergence,
+    "posterior_check": nt.posterior_check,
+    "require_converged": nt.require_converged, "heldout_score": nt.heldout_score,
+    "state_similarity": nt.state_similarity, "cluster_table": nt.cluster_table, "state_table": nt.state_table,
+    "cluster_latents": lambda x: nt.cluster_latents(x, x), "heldout": lambda x: nt.heldout(MODEL, x),
+    "sensitivity": lambda x: nt.sensitivity(MODEL, x, {}), "plot_flow": nt.plot.plot_flow,
+    "plot_unit_similarity": nt.plot.plot_unit_similarity, "plot_rate": nt.plot.plot_rate,
+    "plot_state_similarity": nt.plot.plot_state_similarity, "plot_number": nt.plot.plot_number,
+    "plot_state_sequence": nt.plot.plot_state_sequence, "plot_convergence": nt.plot.plot_convergence,
+    "plot_cluster_latents": nt.plot.plot_cluster_latents, "plot_calibration": nt.plot.plot_calibration,
 }  # fmt: skip
 NO_DATA = {"nothing": None, "a list": [1, 2], "an array without labels": GOOD.to_numpy(), "a number": 3}
 BAD_TRACES = {

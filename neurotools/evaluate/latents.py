@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError
+from neurotools.errors import SchemaError, expect
 from neurotools.numerics import align
 from neurotools.schema.posterior import posterior_group, stacked
 
@@ -50,6 +50,7 @@ def cluster_latents(post: xr.DataTree, partition: xr.Dataset) -> xr.Dataset:
     if not thinned.sizes.get("draw"):
         raise SchemaError(f"{WHAT} need thinned draws, and none were kept", code="NT-DATA-010", fix="keep=50")
     group = group.sel(draw=thinned["draw"])
+    expect(partition, "a point partition", xr.Dataset, fix="nt.point_partition(post)")
     labels = partition["unit_label"].to_numpy()
     drawn = _Drawn(
         stacked(group["unit_cluster"]).to_numpy(),

@@ -8,12 +8,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurotools.errors import SettingsError, lookup
+from neurotools.errors import SchemaError, SettingsError, expect, lookup
 from neurotools.numerics import partitions
 from neurotools.numerics import point_partition as search
 from neurotools.schema.posterior import posterior_group, stacked, thinned_to
 
 BOUNDS = ("coarsest", "finest", "furthest")
+NEEDED = (
+    "unit_label",
+    "unit_confidence",
+    "state_label",
+    "state_prob",
+)  # of a partition that a table is made of
 WHAT = "a point partition"
 
 
@@ -164,6 +170,16 @@ def state_similarity(post: xr.DataTree, *, n_bins: int = 300, max_draws: int = 2
     )
 
 
+def _check_partition(partition: Any) -> None:
+    expect(partition, "a point partition", xr.Dataset, fix="nt.point_partition(post)")
+    missing = [name for name in NEEDED if name not in partition]
+    if missing:
+        raise SchemaError(
+            f"a point partition has {', '.join(map(repr, NEEDED))}", found=f"it lacks {', '.join(missing)}",
+            fix="nt.point_partition(post)",
+        )  # fmt: skip
+
+
 # ---- tables -----------------------------------------------------------------------------------------------
 def cluster_table(partition: xr.Dataset) -> pd.DataFrame:
     """One row per unit: its cluster, how sure that is, and what else is known of the unit.
@@ -179,6 +195,7 @@ def cluster_table(partition: xr.Dataset) -> pd.DataFrame:
         ``unit``, ``cluster``, ``confidence``, and every coordinate along ``unit`` (its region, its depth),
         sorted by cluster and confidence.
     """
+    _check_partition(partition)
     known = {
         str(name): coord.to_numpy() for name, coord in partition.coords.items()
         if coord.dims == ("unit",) and name != "unit"
@@ -212,6 +229,7 @@ def state_table(partition: xr.Dataset) -> pd.DataFrame:
         ``start`` and ``stop`` (s), ``state``, ``probability``, the mean of ``state_prob`` over the visit, and
         ``session`` where there are several.
     """
+    _check_partition(partition)
     labels, time = partition["state_label"].to_numpy(), partition["time"].to_numpy()
     session = partition["session"].to_numpy() if "session" in partition.coords else np.zeros(labels.size, int)
     first = np.flatnonzero(np.r_[True, (labels[1:] != labels[:-1]) | (session[1:] != session[:-1])])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, lookup
+from neurotools.errors import SchemaError, expect, lookup
 from neurotools.plot import style
 from neurotools.plot.reading import blocks, needs_dims, variable
 from neurotools.plot.strips import add_strips, mark_events, mark_sessions, seconds_axis, strips_height
@@ -126,6 +126,7 @@ def plot_state_similarity(
     -------
     matplotlib.axes.Axes
     """
+    expect(similarity, "similarity of states", xr.DataArray, fix="nt.state_similarity(post)")
     matrix = needs_dims(similarity, ("time", "time_to"), "similarity of states")
     values, time = matrix.to_numpy(), matrix["time"].to_numpy()
     with style.context():
