@@ -42,6 +42,7 @@ CODES = {
     "NT-OUT-001": "a saved result is incomplete or was changed",
     "NT-OUT-002": "the output folder belongs to something else",
     "NT-RUN-001": "a worker process was killed while it analysed a recording",
+    "NT-RUN-002": "no scheduler of a cluster answers, or it has no workers",
     "NT-FIT-001": "the estimate did not pass its convergence checks",
 }
 

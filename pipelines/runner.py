@@ -9,12 +9,7 @@ does not stop the others.
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +17,9 @@ from typing import Any
 from neurotools.errors import NeurotoolsError, ResultError, SettingsError
 from neurotools.provenance import settings_dict
 
-from . import outputs, settings
+from . import executor, outputs, settings
 from .contract import pipeline
+from .executor import Execution
 from .group import write_group
 from .job import Job, Record, do, finished
 from .sources import Found, find
@@ -31,7 +27,6 @@ from .sources import Found, find
 LEVELS = ("participant", "group")
 # Faults of what the user gave; for a single recording they mean "bad settings or input".
 BAD_INPUT = {"FileError", "SchemaError", "SettingsError", "DeviceError", "MissingExtraError"}
-POOL_RESTARTS = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Plan:
     found: Found
     out: Path
     jobs: tuple[Job, ...]
-    workers: int = 1
+    execution: Execution = Execution()
     level: str | None = None
 
     def state(self, job: Job) -> str:
@@ -133,15 +128,14 @@ def make_plan(
     overrides: Sequence[str] = (),
     chosen: Any = None,
     level: str | None = None,
-    workers: int = 1,
+    execution: Execution | str | Path | None = None,
+    workers: int | None = None,
     threads: int | None = None,
     seed: int | None = None,
 ) -> Plan:
     """Check everything that can be checked before any work, and write nothing; see ``run``."""
     chain = pipeline(name)
-    for what, number in (("workers", workers), ("threads", threads)):
-        if number is not None and number < 1:
-            raise SettingsError(f"the number of {what} must be at least 1", found=number)
+    where = executor.gathered(execution, workers, threads)
     if level is not None and level not in LEVELS:
         raise SettingsError("the level is participant or group", found=level)
     if chosen is None:
@@ -150,8 +144,6 @@ def make_plan(
     found = find(source, out=out)
     outputs.check(out, chain.name)
     plain = settings_dict(chosen)
-    if threads is None and workers > 1:
-        threads = 1  # workers that each take all processors would only slow one another down
     jobs = tuple(
         Job(
             pipeline=_portable(name),
@@ -160,11 +152,11 @@ def make_plan(
             folder=str(out / entry.name if found.several else out),
             work=str(out / outputs.WORK / entry.name),
             seed=seed,
-            threads=threads,
+            threads=where.each_threads,
         )
         for entry in found.recordings
     )
-    return Plan(chain.name, chosen, found, out, jobs, workers, level)
+    return Plan(chain.name, chosen, found, out, jobs, where, level)
 
 
 def _portable(name: str) -> str:
@@ -193,8 +185,9 @@ def run(
     watcher : Watcher, optional
         Told about progress.
     **how
-        ``settings_file``, ``overrides``, ``chosen`` (a ready Settings object), ``level``, ``workers``,
-        ``threads`` (of BLAS in each process), ``seed`` (root of the seeds of all recordings).
+        ``settings_file``, ``overrides``, ``chosen`` (a ready Settings object), ``level``, ``execution`` (an
+        ``Execution``, or a YAML file that describes one), ``workers``, ``threads`` (of BLAS in each
+        process), ``seed`` (root of the seeds of all recordings).
 
     Returns
     -------
@@ -241,7 +234,8 @@ def _standing(job: Job) -> Record:
 
 
 def _records(plan: Plan, watcher: Watcher) -> Iterator[Record]:
-    if plan.workers == 1 or len(plan.jobs) == 1:
+    alone = plan.execution.chosen == "processes" and len(plan.jobs) == 1
+    if alone or plan.execution.chosen == "serial":
         for job in plan.jobs:
             yield do(job, watcher.step)
         return
@@ -252,7 +246,7 @@ def _records(plan: Plan, watcher: Watcher) -> Iterator[Record]:
             waiting.append(job)
         else:
             yield Record(job.source.name, "skipped", job.folder, content_hash=manifest["content_hash"])
-    yield from in_processes(waiting, plan.workers)
+    yield from executor.records(waiting, plan.execution)
 
 
 def _quickly_finished(job: Job) -> dict[str, Any] | None:
@@ -260,68 +254,3 @@ def _quickly_finished(job: Job) -> dict[str, Any] | None:
         return finished(job)
     except (NeurotoolsError, OSError):
         return None  # the worker meets the same fault and reports it
-
-
-# ---- worker processes -----------------------------------------------------------------------------------
-def in_processes(jobs: Sequence[Job], workers: int, act: Callable[[Job], Record] = do) -> Iterator[Record]:
-    """Do jobs in worker processes and yield their records as they come.
-
-    When a worker dies, what was unfinished is done again; a job that is alone when its worker dies is the
-    one that failed.
-    """
-    waiting = list(jobs)
-    for _ in range(POOL_RESTARTS):
-        if not waiting:
-            return
-        done: set[str] = set()
-        for job, record in _one_pool(waiting, workers, act):
-            if record is not None:
-                done.add(job.source.name)
-                yield record
-        waiting = [job for job in waiting if job.source.name not in done]
-    for job in waiting:
-        for _, record in _one_pool([job], 1, act):
-            yield record or _died(job)
-
-
-def _one_pool(
-    jobs: Sequence[Job], workers: int, act: Callable[[Job], Record]
-) -> Iterator[tuple[Job, Record | None]]:
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    threads = str(jobs[0].threads or 1)
-    environment = {f"{name}_NUM_THREADS": threads for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
-    environment["MPLBACKEND"] = "Agg"
-    pool = ProcessPoolExecutor(max_workers=min(workers, len(jobs)), env=environment)
-    try:
-        with _deaf_to_interrupts():
-            futures: dict[Future[Record], Job] = {pool.submit(act, job): job for job in jobs}
-        for future in as_completed(futures):
-            try:
-                yield futures[future], future.result()
-            except BrokenProcessPool:  # also loky's TerminatedWorkerError
-                yield futures[future], None
-    finally:
-        # Also on Ctrl-C: a worker holds nothing that a rerun does not find again.
-        pool.shutdown(wait=True, kill_workers=True)
-
-
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Start processes that do not hear Ctrl-C: this one hears it for all of them, and ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _died(job: Job) -> Record:
-    error = NeurotoolsError(
-        "the worker process was killed while it did this recording, perhaps for want of memory",
-        code="NT-RUN-001", path=job.source.path, fix="run it alone with --workers 1, or on a larger machine",
-    )  # fmt: skip
-    return Record(job.source.name, "failed", job.folder, error=error.as_dict())

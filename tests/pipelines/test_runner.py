@@ -9,10 +9,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import xarray as xr
-from neurotools.pipelines import outputs, runner
+from neurotools.pipelines import executor, outputs, runner
 from neurotools.pipelines.contract import pipeline
+from neurotools.pipelines.executor import Execution
 from neurotools.pipelines.job import Job
-from neurotools.pipelines.runner import in_processes, run
+from neurotools.pipelines.runner import run
 
 import neurotools as nt
 from neurotools.errors import FileError, ResultError, SettingsError
@@ -163,7 +164,7 @@ def test_workers_change_nothing_but_the_time(folder, tmp_path):
 def test_a_worker_that_is_killed_costs_its_recording_alone(folder, tmp_path, monkeypatch):
     write_recording(folder / "dora.nc", n_units=5)
     monkeypatch.setenv("TOY_DIES", "1")
-    monkeypatch.setattr(runner, "POOL_RESTARTS", 1)
+    monkeypatch.setattr(executor, "POOL_RESTARTS", 1)
     outcome = run(TOY, folder, tmp_path / "out", workers=2)
     status = {record.name: record.status for record in outcome.records}
     assert status == {"anna": "done", "berta": "failed", "carla": "done", "dora": "failed"}
@@ -173,7 +174,7 @@ def test_a_worker_that_is_killed_costs_its_recording_alone(folder, tmp_path, mon
 
 
 def test_no_jobs_start_no_workers():
-    assert list(in_processes([], 2)) == []
+    assert list(executor.records([], Execution(workers=2))) == []
 
 
 def test_seeds_do_not_depend_on_the_company(folder, tmp_path):
