@@ -21,6 +21,7 @@ from scipy.special import digamma, gammaln, log_ndtr
 TYPES = ("inhibitory", "none", "excitatory")
 SIGNS = np.array([-1.0, 0.0, 1.0])
 FAR = 50.0  # standard deviations below zero from where moments are taken from their series
+FURTHEST = 1e40  # beyond which a power would overflow, and every moment is zero
 SHARPEST = 20.0  # most that the mode of a size is of its width
 LEAST_WIDTH = 1e-3
 LEAST_SHARE = 1e-4  # of a type, so that none is lost for good
@@ -76,12 +77,12 @@ def _cut_normal(
 
 def _moments_above_zero(ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and second moment of a normal of mean ``ratio`` and variance 1, given that it is above zero."""
-    hazard = np.exp(-0.5 * ratio**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(ratio))
-    mean = ratio + hazard
+    near = np.maximum(ratio, -FAR)
+    mean = near + np.exp(-0.5 * near**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(near))
     # Far below zero the two terms cancel; there the inverse powers are exact to rounding.
-    u = np.maximum(-ratio, FAR)
     far = ratio < -FAR
-    square = np.where(far, 2 / u**2 - 10 / u**4 + 74 / u**6, 1 + ratio * mean)
+    u = np.clip(-ratio, FAR, FURTHEST)
+    square = np.where(far, 2 / u**2 - 10 / u**4 + 74 / u**6, 1 + near * mean)
     return np.where(far, 1 / u - 2 / u**3 + 10 / u**5, mean), square
 
 

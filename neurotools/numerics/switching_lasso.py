@@ -151,9 +151,9 @@ def proposal(
             _move(weights, slope, curvature, (at, new[:, None, :]))
         for sender, at in enumerate(penalty.place):
             free = weights[:, at, :] + slope[:, at, :] / steep[sender]
-            length = np.maximum(penalty.lengths(free, 1), 1e-300)
             price = penalty.scale(weights.shape[0]) / steep[sender]
-            _move(weights, slope, curvature, (at, free * np.maximum(0.0, 1 - price / length)))
+            length = np.maximum(penalty.lengths(free, 1), price)
+            _move(weights, slope, curvature, (at, free * (1 - price / length)))
     return weights
 
 

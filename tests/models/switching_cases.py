@@ -9,10 +9,11 @@ import neurotools as nt
 from neurotools import schema
 
 
-def drawn(seed: int, n_time: int = 3000, n_unit: int = 5, n_state: int = 3, n_session: int = 3):
+def drawn(seed, n_time=3000, n_unit=5, n_state=3, *, n_session=3, weight=None):
     """Counts, design, and the truth: weights (state, unit, unit_to), biases and states."""
     rng = np.random.default_rng(seed)
-    weight = rng.normal(scale=0.9, size=(n_state, n_unit, n_unit))
+    if weight is None:
+        weight = rng.normal(scale=0.9, size=(n_state, n_unit, n_unit))
     bias = rng.normal(scale=0.5, size=(n_state, n_unit)) - 0.3
     move = np.full((n_state, n_state), 0.02 / max(n_state - 1, 1))
     np.fill_diagonal(move, 0.98 if n_state > 1 else 1.0)
