@@ -9,12 +9,15 @@ from benchmarks.checks import (
     encoder_runs,
     encoders,
     factorisation,
+    kernels,
     kills,
     libraries,
     loading,
     memory,
     products,
+    ranks,
     sampling,
+    scale,
     songbird,
     start_up,
     switching,
@@ -36,6 +39,19 @@ SWEEPS = (
     "neurotools/numerics/units.py",
 )
 FACTORISATION = (*SWEEPS, "neurotools/signals/affinity.py", "neurotools/models/ntf")
+TENSORS = (
+    "neurotools/models/tensor_model.py",
+    "neurotools/numerics/cp.py",
+    "neurotools/numerics/multiway.py",
+    "neurotools/numerics/tensor.py",
+)
+RANKS = (
+    "neurotools/evaluate/folds.py",
+    "neurotools/evaluate/heldout.py",
+    "neurotools/evaluate/rank.py",
+    "neurotools/numerics/divergence.py",
+)
+STREAMING = ("neurotools/numerics/streaming.py", "neurotools/signals/streaming.py")
 BLOCK_MODEL = (
     "neurotools/models/block_model.py",
     "neurotools/numerics/blockmodel.py",
@@ -125,6 +141,67 @@ CHECKS = {
             title="Missing units: least squares over observed entries alone",
             run=products.gradients,
             code=(*SWEEPS, f"{CHECKS_HERE}/products.py"),
+        ),
+        Check(
+            name="further_kernels",
+            title="The same of opposed, lagged and windowed affinities, and of ordered pairs",
+            run=kernels.further_kernels,
+            code=(*SWEEPS, f"{CHECKS_HERE}/kernels.py", f"{CHECKS_HERE}/products.py"),
+        ),
+        Check(
+            name="hidden_entries",
+            title="Tensors with hidden entries: least squares over the others, nothing imputed",
+            run=ranks.hidden_entries,
+            code=(*TENSORS, f"{CHECKS_HERE}/ranks.py"),
+        ),
+        Check(
+            name="rank_scans",
+            title="How many motifs: planted numbers are found, and none in noise",
+            run=ranks.rank_scans,
+            code=(*FACTORISATION, *RANKS, f"{CHECKS_HERE}/ranks.py"),
+            group="long",
+            budget_s=1500.0,
+        ),
+        Check(
+            name="v1_factors",
+            title="Factors of mouse V1 found again under noise, beside tensorly",
+            run=ranks.v1_factors,
+            code=("neurotools/numerics/cp.py", "neurotools/numerics/tensor.py", f"{CHECKS_HERE}/ranks.py"),
+            group="long",
+            budget_s=300.0,
+        ),
+        Check(
+            name="held_out_deviance",
+            title="Songbird: motifs by likelihood and by least squares, judged on what they have not seen",
+            run=ranks.held_out_deviance,
+            code=(*FACTORISATION, *RANKS, f"{CHECKS_HERE}/ranks.py"),
+            kind="science",
+            group="long",
+            budget_s=600.0,
+        ),
+        Check(
+            name="streamed_recording",
+            title="A recording longer than memory gives the factors that it gives in memory",
+            run=scale.streamed,
+            code=(*FACTORISATION, *STREAMING, f"{CHECKS_HERE}/scale.py"),
+        ),
+        Check(
+            name="large_sweeps",
+            title="Seconds and memory of a sweep over many units, and how both grow",
+            run=scale.large_sweeps,
+            code=(*SWEEPS, f"{CHECKS_HERE}/scale.py"),
+            kind="speed",
+            group="long",
+            budget_s=600.0,
+        ),
+        Check(
+            name="traces_to_intervals",
+            title="10,000 units and 10,000 moments, from traces to intervals",
+            run=scale.traces_to_intervals,
+            code=(*FACTORISATION, *BLOCK_MODEL, f"{CHECKS_HERE}/scale.py"),
+            kind="speed",
+            group="long",
+            budget_s=1500.0,
         ),
         Check(
             name="hals_tensorly",
@@ -540,6 +617,7 @@ CHECKS = {
             code=(
                 f"{ENCODERS}/duin.py",
                 f"{ENCODERS}/duin_recipe.py",
+                f"{ENCODERS}/presets.py",
                 f"{ENCODERS}/training.py",
                 f"{CHECKS_HERE}/encoder_runs.py",
             ),

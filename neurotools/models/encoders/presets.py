@@ -53,7 +53,7 @@ PRESETS = {
     "duin-nano": Preset(
         "duin", "seeg", "Du-IN in small: any contacts, tokens of 100 ms at 1 kHz",
         {"filters": (32, 32, 8), "layers": 2, "decoder_layers": 2, "heads": 4, "head_width": 16,
-         "n_codes": 256, "code_width": 32, "restart_below": 0.3, "rebuild_filters": (32, 32, 32, 32, 8),
+         "n_codes": 256, "code_width": 32, "restart_below": 0.5, "rebuild_filters": (32, 32, 32, 32, 8),
          "n_mixed": 8,
          "head": {"hidden": (128,)}, **NANO_STEPS},
         "learned_units",
