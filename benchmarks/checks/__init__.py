@@ -380,7 +380,7 @@ CHECKS = {
         ),
         Check(
             name="couplings_with_types",
-            title="Switching GLM: types of the connections of a circuit that is known, and their probabilities",
+            title="Switching GLM: types of connections of a circuit that is known, and their probabilities",
             run=switching_priors.couplings_with_types,
             code=SWITCHING_PRIORS,
             kind="science",
