@@ -413,14 +413,6 @@ CHECKS = {
             budget_s=3600.0,
         ),
         Check(
-            name="objectives_never_fall",
-            title="Objectives of switching GLMs never fall, whatever family, link and prior",
-            run=switching_priors.objectives_never_fall,
-            code=SWITCHING_PRIORS,
-            group="long",
-            budget_s=7200.0,
-        ),
-        Check(
             name="mouse_strategies",
             title="Choices of mice: three states foretell held-out sessions better than one or two",
             run=switching_data.mouse_choices,
