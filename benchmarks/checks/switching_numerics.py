@@ -16,6 +16,7 @@ from benchmarks.timing import best_of, gemm_peak, one_thread
 from neurotools.numerics import glm, hmm, switching, switching_errors
 from neurotools.numerics.switching_fit import Given, Search
 from neurotools.numerics.switching_fit import best_of as best_fit
+from neurotools.numerics.switching_lasso import GroupLasso
 from neurotools.numerics.switching_prior import GaussianPrior, RidgePrior
 from neurotools.numerics.switching_scales import log_gain_centre
 from neurotools.numerics.switching_types import OneHotPrior
@@ -215,6 +216,7 @@ PRIORS = {
     "types shared by states": OneHotPrior(across="shared"),
     "types of each state": OneHotPrior(across="state"),
     "types shared by states, Dale's law": OneHotPrior(across="shared", dale=True),
+    "group lasso": GroupLasso(strength=3.0),
 }
 PROBLEMS, ITERATIONS = 20, 200
 
@@ -225,8 +227,8 @@ def objectives() -> list[Row]:
     for name, prior in PRIORS.items():
         falls, steps = [], 0
         for (family, link), seed in product(FITTED, range(PROBLEMS)):
-            if family == "categorical" and isinstance(prior, OneHotPrior):
-                continue  # types are those of connections between units
+            if family == "categorical" and isinstance(prior, OneHotPrior | GroupLasso):
+                continue  # these are of connections between units
             given = random_given(family, link, seed)
             found = best_fit(given, prior, Search(2, 1, ITERATIONS, 0.0, seed))
             trace, rounds = np.array(found.trace), np.array(found.rounds)

@@ -15,7 +15,6 @@ from benchmarks.record import Row, shared
 from benchmarks.timing import one_thread
 from neurotools import schema
 from neurotools.errors import NeurotoolsWarning
-from neurotools.models.switching_glm import FITTING_LINKS
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 OFF = ~np.eye(20, dtype=bool)
@@ -217,64 +216,3 @@ def types_that_states_share() -> list[Row]:
             interval=(float(table["state"].min()), float(table["state"].max()))),
         Row("gain of one type for all states", float((table["shared"] - table["state"]).mean()), ">= 0.01"),
     ]  # fmt: skip
-
-
-# ---- objectives that never fall --------------------------------------------------------------------------
-PRIORS = {
-    "ridge": nt.RidgePrior(),
-    "normal": nt.GaussianPrior(),
-    "types": nt.OneHotPrior(),
-    "types of states": nt.OneHotPrior(across="state"),
-    "types by sender": nt.OneHotPrior(dale=True),
-    "group lasso": nt.GroupLasso(strength=3.0),
-}
-N_PROBLEMS = 20
-
-
-def objectives_never_fall() -> list[Row]:
-    """Twenty random problems for every family, link and prior, 200 iterations each."""
-    warnings.simplefilter("ignore", NeurotoolsWarning)
-    rows = []
-    for name, prior in PRIORS.items():
-        worst, n = 0.0, 0
-        for family, links in FITTING_LINKS.items():
-            if family == "categorical" and name not in ("ridge", "normal"):
-                continue  # a single series has no couplings
-            for link, seed in itertools.product(links, range(N_PROBLEMS)):
-                model = nt.SwitchingGLM(2, family=family, link=link, prior=prior, n_restarts=1, seed=seed)
-                model = replace(model, max_iter=200, tol=0.0, uncertainty="none")
-                worst, n = max(worst, _fall(model.fit(*_problem(family, seed)))), n + 1
-        rows.append(Row(f"largest relative fall, {name}", worst, "<= 1e-9", note=f"{n} problems"))
-    return rows
-
-
-def _fall(fit: xr.Dataset) -> float:
-    falls = [0.0]
-    for _, part in fit["objective"].groupby(fit["round"]):
-        values = part.to_numpy()
-        falls += (-np.diff(values) / np.abs(values[1:])).tolist()
-    return max(falls)
-
-
-def _problem(family: str, seed: int) -> tuple[xr.DataArray, xr.DataArray]:
-    """Observations of a family, 80 samples of three units under weights and states at random."""
-    rng = np.random.default_rng(seed)
-    drive = rng.normal(size=(2, 3))[np.arange(80) // 20 % 2]
-    prob = 1 / (1 + np.exp(-drive))
-    values = {
-        "poisson": lambda: rng.poisson(np.exp(drive)),
-        "negative_binomial": lambda: rng.negative_binomial(2.0, 2.0 / (2.0 + np.exp(drive))),
-        "bernoulli": lambda: (rng.random(drive.shape) < prob).astype(int),
-        "binomial": lambda: rng.binomial(5, prob),
-        "categorical": lambda: (rng.random(80) < prob[:, 0]) * rng.integers(1, 3, 80),
-        "gaussian": lambda: drive + 0.5 * rng.normal(size=drive.shape),
-    }[family]()
-    if family == "categorical":
-        inputs = xr.DataArray(rng.normal(size=(80, 1)), dims=("trial", "feature"), coords={"feature": ["x"]})
-        return xr.DataArray(values, dims="trial"), inputs
-    whole = np.abs(np.round(values)).astype(int)
-    counts = schema.counts_array(whole, bin_width=0.02, unit=list("abc"))
-    design = nt.glm_design(counts, nt.RaisedCosine(n=2, last_s=0.1))
-    if family == "binomial":
-        counts = counts.assign_coords(n_trials=(("time", "unit"), np.full(whole.shape, 5)))
-    return (counts.copy(data=values) if family == "gaussian" else counts), design
