@@ -19,8 +19,8 @@ from neurotools.numerics.predictive import poisson_log_prob
 
 REFERENCE = "data/glm_reference"
 N_FOLDS = 5
-SWEEPS = {"tune": 100, "draws": 80, "chains": 1}  # of a fold
-LONG_SWEEPS = {"tune": 400, "draws": 400, "chains": 2}  # where chains are compared
+SWEEPS = {"tune": 60, "draws": 40, "chains": 1}  # of a fold
+LONG_SWEEPS = {"tune": 250, "draws": 250, "chains": 2}  # where chains are compared
 SEEDS = range(10)
 LEAST = 1e-3  # of a rate that a rival foretells, in counts per bin
 

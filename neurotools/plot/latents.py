@@ -33,7 +33,7 @@ def plot_cluster_latents(
     ----------
     latents : xarray.Dataset
         From ``nt.cluster_latents``. One row per cluster, on one scale: the dark line is what all its units
-        share, the others what they weigh in their own ways.
+        share, the others what they weigh in their own ways. Bands are cut where they leave their row.
     partition : xarray.Dataset, optional
         From ``nt.point_partition``: its states are shaded behind, and the number of units is written.
     events, stimulus : optional
@@ -51,7 +51,7 @@ def plot_cluster_latents(
         for name in ("latent", "latent_low", "latent_high")
     )
     time, n = mean["time"].to_numpy(), mean.sizes["cluster"]
-    top = float(np.nanmax(np.abs(np.stack([low, high])))) if np.isfinite(low).any() else 1.0
+    top = _reach(mean, low, high)
     with style.context():
         ax = style.panel(ax, (9.0, ROW_IN * n + 0.8 + strips_height(events, stimulus)))
         if partition is not None:
@@ -62,7 +62,8 @@ def plot_cluster_latents(
             for k in reversed(range(mean.sizes["component"])):
                 tint = style.INK if k == 0 else style.colour(k + 1)  # the first two are those of states
                 line, lower, upper = (
-                    base + 0.46 * a.isel(cluster=row, component=k).to_numpy() / top for a in (mean, low, high)
+                    base + 0.46 * np.clip(a.isel(cluster=row, component=k).to_numpy() / top, -1.05, 1.05)
+                    for a in (mean, low, high)
                 )
                 label = None if row else ("shared level" if k == 0 else f"latent {k}")
                 ax.fill_between(time, lower, upper, color=tint, alpha=0.22, linewidth=0)
@@ -78,6 +79,14 @@ def plot_cluster_latents(
         mark_events(ax, events)
         add_strips(ax, events, stimulus)
     return ax
+
+
+def _reach(mean: xr.DataArray, low: xr.DataArray, high: xr.DataArray) -> float:
+    """Half the height of a row: all means fit in it, and all but the widest hundredth of the bands."""
+    if not np.isfinite(mean).any():
+        return 1.0
+    bands = np.abs(np.stack([low, high]))
+    return float(max(np.nanmax(np.abs(mean)), np.nanquantile(bands, 0.99))) or 1.0
 
 
 def _cluster_name(cluster: int, partition: xr.Dataset | None) -> str:
