@@ -161,6 +161,16 @@ def run(  # noqa: PLR0917  (each is an argument of the command line)
     rank: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Number of motifs, or auto: held-out data choose.")
     ] = None,
+    participant_label: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="Of a BIDS tree: only these participants.")
+    ] = None,
+    session_label: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="Only these sessions.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(metavar="LABEL", help="Only these tasks.")] = None,
+    bids_filter_file: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Entities to choose by, as fMRIPrep reads them.")
+    ] = None,
     execution: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="Where to run: processes, dask or slurm.")
     ] = None,
@@ -183,11 +193,12 @@ def run(  # noqa: PLR0917  (each is an argument of the command line)
     """
     with spoken(json, debug):
         folder, level = _out(out, level, out_option)
-        from . import runner
+        from . import bids, runner
 
+        only = bids.gathered(participant_label or (), session_label or (), task or (), bids_filter_file)
         plan = runner.make_plan(
-            pipeline, source, folder, settings_file=settings, overrides=[*(set_ or ()), *_rank(rank)],
-            level=level, execution=execution, workers=workers, threads=threads, seed=seed,
+            pipeline, source, folder, only=only, settings_file=settings,
+            overrides=[*(set_ or ()), *_rank(rank)], level=level, execution=execution, workers=workers, threads=threads, seed=seed,
         )  # fmt: skip
         _carry_out(plan, dry_run=dry_run, json=json, debug=debug)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 
 from neurotools.provenance import content_hash, open_saved, save
 
-from . import measure, outputs
+from . import bids, measure, outputs
 from .contract import pipeline
 from .job import Job, Record, write_result_text
 from .steps import code_version
@@ -45,6 +46,10 @@ def write_group(jobs: Sequence[Job], records: Sequence[Record], chosen: Any, out
             group = summed(results, chosen)
             save(group, folder / "group.nc")
             facts["content_hash"] = content_hash(open_saved(folder / "group.nc"))
+        (folder / bids.DESCRIPTION).write_text(
+            json.dumps(bids.description(chain.name, [job.source for job in jobs]), indent=2), encoding="utf-8"
+        )
+        (folder / ".bidsignore").write_text(bids.IGNORED, encoding="utf-8")
         (folder / "index.html").write_text(index_page(chain.name, table), encoding="utf-8")
         write_result_text(folder, chosen, _provenance(chain.name, jobs, records))
 

@@ -17,7 +17,7 @@ from typing import Any
 from neurotools.errors import NeurotoolsError, ResultError, SettingsError
 from neurotools.provenance import settings_dict
 
-from . import executor, outputs, settings
+from . import bids, executor, outputs, settings
 from .contract import pipeline
 from .executor import Execution
 from .group import write_group
@@ -25,6 +25,7 @@ from .job import Job, Record, do, finished
 from .sources import Found, find
 
 LEVELS = ("participant", "group")
+EVERYTHING = bids.Filter()
 # Faults of what the user gave; for a single recording they mean "bad settings or input".
 BAD_INPUT = {"FileError", "SchemaError", "SettingsError", "DeviceError", "MissingExtraError"}
 
@@ -128,6 +129,7 @@ def make_plan(
     overrides: Sequence[str] = (),
     chosen: Any = None,
     level: str | None = None,
+    only: bids.Filter = EVERYTHING,
     execution: Execution | str | Path | None = None,
     workers: int | None = None,
     threads: int | None = None,
@@ -141,7 +143,7 @@ def make_plan(
     if chosen is None:
         chosen = settings.gather(chain.settings, settings_file, overrides, seed)
     out = Path(out).expanduser().resolve()
-    found = find(source, out=out)
+    found = bids.chosen(find(source, out=out), only)
     outputs.check(out, chain.name)
     plain = settings_dict(chosen)
     jobs = tuple(
@@ -185,9 +187,9 @@ def run(
     watcher : Watcher, optional
         Told about progress.
     **how
-        ``settings_file``, ``overrides``, ``chosen`` (a ready Settings object), ``level``, ``execution`` (an
-        ``Execution``, or a YAML file that describes one), ``workers``, ``threads`` (of BLAS in each
-        process), ``seed`` (root of the seeds of all recordings).
+        ``settings_file``, ``overrides``, ``chosen`` (a ready Settings object), ``level``, ``only`` (a
+        filter of BIDS labels), ``execution`` (an ``Execution``, or a YAML file that describes one),
+        ``workers``, ``threads`` (of BLAS in each process), ``seed`` (root of the seeds of all recordings).
 
     Returns
     -------
