@@ -198,7 +198,8 @@ def run(  # noqa: PLR0917  (each is an argument of the command line)
         only = bids.gathered(participant_label or (), session_label or (), task or (), bids_filter_file)
         plan = runner.make_plan(
             pipeline, source, folder, only=only, settings_file=settings,
-            overrides=[*(set_ or ()), *_rank(rank)], level=level, execution=execution, workers=workers, threads=threads, seed=seed,
+            overrides=[*(set_ or ()), *_rank(rank)], level=level, execution=execution,
+            workers=workers, threads=threads, seed=seed,
         )  # fmt: skip
         _carry_out(plan, dry_run=dry_run, json=json, debug=debug)
 
