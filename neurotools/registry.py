@@ -37,6 +37,7 @@ ENCODERS = {
 
 # Settings that are dataclasses themselves, by the name they are saved under.
 SETTINGS: dict[str, str] = {
+    "BraindecodeSettings": "neurotools.models.encoders.braindecode_recipe:BraindecodeSettings",
     "DuINSettings": "neurotools.models.encoders.duin:DuINSettings",
     "ELMSettings": "neurotools.models.encoders.elm:ELMSettings",
     "Head": "neurotools.models.encoders.heads:Head",
