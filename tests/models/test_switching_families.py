@@ -8,6 +8,7 @@ import xarray as xr
 from models.switching_cases import drawn
 
 import neurotools as nt
+from neurotools import schema
 from neurotools.errors import SchemaError, SettingsError
 
 RIDGE = nt.RidgePrior(0.5)
@@ -136,11 +137,13 @@ def test_inputs_drive_transitions_and_are_asked_for_again(rng):
 
 
 def test_a_gain_is_found(rng):
-    counts, design, _ = drawn(2, n_time=1000, n_unit=3, n_state=1)
-    drive = design.to_numpy() @ rng.normal(size=(3, 3))
-    spikes = counts.copy(data=rng.poisson(np.array([2.0, 4.0, 6.0]) / (1 + np.exp(-2 * drive))))
-    fit = nt.SwitchingGLM(1, link="sigmoid_gain", prior=RIDGE).fit(spikes, design)
-    np.testing.assert_allclose(fit["gain"], [2, 4, 6], rtol=0.25)
+    x = rng.normal(size=3000)
+    spikes = rng.poisson(np.array([2.0, 4.0, 6.0]) / (1 + np.exp(-2.5 * x[:, None])))
+    counts = schema.counts_array(spikes, bin_width=0.02, unit=list("abc"))
+    design = nt.glm_design(counts, stimulus=xr.DataArray(x, dims="time", name="x"))
+    fit = nt.SwitchingGLM(1, link="sigmoid_gain", prior=RIDGE).fit(counts, design)
+    np.testing.assert_allclose(fit["gain"], [2, 4, 6], rtol=0.06)
+    np.testing.assert_allclose(fit["feature_weight"].to_numpy().ravel(), 2.5, atol=0.3)
 
 
 def test_uncertainty_is_said_and_asked_for(rng):
