@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.special import gammaln
 
+from neurotools.arrays import to_device, to_numpy
 from neurotools.numerics import glm, hmm, switching, switching_chain
 from neurotools.numerics.switching_scales import dispersion_slopes, gain_slopes, log_gain_centre
 
@@ -259,6 +260,35 @@ def weighted(family, link, x, y, weights):
     for _ in range(40):
         params, _ = switching.weights_step(params, weights[:, None], given)
     return params.weights[0, :, 0], switching.derivatives(params, weights[:, None], given)[1][0, 0]
+
+
+@pytest.mark.parametrize(
+    ("family", "link"),
+    [
+        ("poisson", "sigmoid_gain"), ("negative_binomial", "softplus"), ("binomial", "sigmoid"),
+        ("categorical", "softmax"),
+    ],
+)  # fmt: skip
+def test_devices_agree_on_every_family(family, link, device, rng):
+    given = problem(rng, family, link)
+    given = replace(
+        given, x=given.x[:90], y=given.y[:90], start=given.start[:90], seen=np.ones((90, 4)),
+        trials=None if given.trials is None else given.trials[:90],
+        inputs=np.column_stack([np.ones(90), rng.normal(size=90)]),
+    )  # fmt: skip
+    given.seen[20:25] = 0
+    begin = switching.random_start(switching.one_state(given, max_iter=2), 2, 0.3, (0,))
+    wanted = switching.expectation_maximisation(begin, given, 4, 0.0)
+
+    def there(part):
+        arrays = {name: value for name, value in vars(part).items() if isinstance(value, np.ndarray)}
+        host = ("start", "inputs", "drive")
+        return replace(part, **{n: to_device(v, device) for n, v in arrays.items() if n not in host})
+
+    found = switching.expectation_maximisation(there(begin), there(given), 4, 0.0)
+    np.testing.assert_allclose(found[2], wanted[2], rtol=1e-10)
+    np.testing.assert_allclose(to_numpy(found[0].weights), wanted[0].weights, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found[0].drive, wanted[0].drive, rtol=1e-7, atol=1e-9)
 
 
 # ---- transitions that inputs drive ------------------------------------------------------------------------
