@@ -77,9 +77,12 @@ from .signals.design import ExponentialHistory as ExponentialHistory
 from .signals.design import RaisedCosine as RaisedCosine
 from .signals.design import choice_design as choice_design
 from .signals.design import glm_design as glm_design
+from .signals.counting import active_units as active_units
+from .signals.counting import merge_bins as merge_bins
 from .signals.spikes import bin_spikes as bin_spikes
 from .signals.spikes import psth as psth
 from .signals.tuning import tuning_curve as tuning_curve
+from .evaluate.probes import probe as probe
 from .evaluate.rank import rank_scan as rank_scan
 from .evaluate.calibration import type_calibration as type_calibration
 from .evaluate.psychometric import psychometric as psychometric

@@ -46,7 +46,13 @@ class Settings:
     Parameters
     ----------
     bin_width_s : float or None, in s
-        Width of the bins in which spikes are counted; needed for spikes, none for counts.
+        Width of the bins in which spikes are counted; needed for spikes. Counts are merged to it.
+    start_s : float or None, in s
+        Analyse from here on; from the beginning when none.
+    stop_s : float or None, in s
+        Analyse up to here; up to the end when none.
+    min_rate_hz : float, in Hz
+        Leave out units that fire less, on average; the page names them.
     model : BiCluster
         The model and its priors.
     draws : int
@@ -66,6 +72,9 @@ class Settings:
     """
 
     bin_width_s: float | None = None
+    start_s: float | None = None
+    stop_s: float | None = None
+    min_rate_hz: float = 0.0
     model: BiCluster = BiCluster()
     draws: int = 2000
     tune: int = 1000
@@ -78,6 +87,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.bin_width_s is not None and not 0 < self.bin_width_s < float("inf"):
             raise SettingsError("bin_width_s is a time, in seconds, above 0", found=self.bin_width_s)
+        if not self.min_rate_hz >= 0:
+            raise SettingsError("min_rate_hz is at least 0", found=self.min_rate_hz)
         for name, least in (("draws", 8), ("tune", 0), ("chains", 1)):
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} is at least {least}", found=getattr(self, name))
@@ -113,6 +124,7 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
     partition = step("partition", nt.point_partition, post, settings.loss)
     partition = labelled(partition, counts)
     result = post.copy()
+    result.attrs["units_left_out"] = str(counts.attrs.get("units_left_out", ""))
     found = {
         "partition": partition,
         "latents": step("latents", nt.cluster_latents, post, partition),
@@ -126,14 +138,19 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
 
 
 def counts_of(recording: xr.DataTree, settings: Settings) -> xr.DataArray:
-    """The counts to analyse: spikes in bins, or counts as they are."""
-    if settings.bin_width_s is not None:
-        return nt.bin_spikes(recording, width_s=settings.bin_width_s)
-    if "spikes" in recording.children and "counts" not in recording.children:
+    """The counts to analyse: spikes in bins, or counts (merged), of the time and units chosen."""
+    width = settings.bin_width_s
+    if "counts" in recording.children:
+        counts = nt.signal(recording) if width is None else nt.merge_bins(recording, width)
+    elif width is None and "spikes" in recording.children:
         raise SettingsError(
             "spikes are counted in bins, whose width has to be said", fix="--set bin_width_s=0.05"
         )
-    return nt.signal(recording)
+    else:
+        counts = nt.signal(recording) if width is None else nt.bin_spikes(recording, width_s=width)
+    if settings.start_s is not None or settings.stop_s is not None:
+        counts = counts.sel(time=slice(settings.start_s, settings.stop_s))
+    return nt.active_units(counts, settings.min_rate_hz) if settings.min_rate_hz > 0 else counts
 
 
 def labelled(partition: xr.Dataset, counts: xr.DataArray) -> xr.Dataset:
@@ -169,7 +186,7 @@ def page(
 
 def parts(result: xr.DataTree) -> dict[str, Any]:
     """What was found, by the names that plots and reports give it."""
-    found = {name: result[name].to_dataset() for name in ADDED if name in result.children}
+    found: dict[str, Any] = {name: result[name].to_dataset() for name in ADDED if name in result.children}
     if "similarity" in found:
         found["similarity"] = found["similarity"]["state_similarity"]
     return found

@@ -162,10 +162,13 @@ def limits(found: Found) -> list[str]:
         "meaning into their number.",
         "The prior on the noise of latents is informative; nt.sensitivity shows how much depends on it.",
     ]
+    left_out = str(found.post.attrs.get("units_left_out", ""))
+    if left_out:
+        points.insert(0, f"Units that fire too rarely were left out: {left_out}.")
     if weak.size:
         names = ", ".join(map(str, weak[:12])) + (" ..." if weak.size > 12 else "")
         points.insert(
-            3, f"{weak.size} units share their cluster with a mean probability below {UNSURE:g}: {names}."
+            0, f"{weak.size} units share their cluster with a mean probability below {UNSURE:g}: {names}."
         )
     return points
 

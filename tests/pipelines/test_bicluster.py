@@ -80,11 +80,23 @@ def test_spikes_are_counted_in_bins_whose_width_is_said(rng):
     assert counts.sizes == {"time": 20, "unit": 4}
 
 
+def test_counts_are_merged_and_cut_as_asked(recording):
+    counts = bicluster.counts_of(recording, Settings(bin_width_s=0.2, start_s=1.0, stop_s=3.0))
+    assert counts.attrs["bin_width"] == pytest.approx(0.2)
+    assert counts["time"].to_numpy()[[0, -1]].tolist() == pytest.approx([1.0, 3.0])
+    whole = nt.signal(recording)
+    rate = float(whole.mean("time").max()) / 0.1
+    few = bicluster.counts_of(recording, Settings(min_rate_hz=rate))
+    assert few.sizes["unit"] == 1
+    assert len(few.attrs["units_left_out"].split(", ")) == 5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"draws": 2}, "draws is at least 8"), ({"chains": 0}, "chains is at least 1"),
         ({"bin_width_s": -1.0}, "bin_width_s is a time"), ({"max_rhat": 0.9}, "max_rhat is above 1"),
+        ({"min_rate_hz": -1.0}, "min_rate_hz is at least 0"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_named(options, message):
