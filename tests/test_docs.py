@@ -11,14 +11,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from neurotools.pipelines import command_line
+from neurotools.pipelines import command_line, executor
 from typer.testing import CliRunner
 
 import neurotools as nt
 from neurotools.registry import PIPELINES
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *HOW_TO]
+# Pages whose Python runs from top to bottom by itself; others have tests that bring what they need.
+ALONE = [
+    ROOT / "docs" / name
+    for name in (
+        "connectivity.md", "coming-from.md", "pipelines.md",
+        "how-to/your-own-format.md", "how-to/your-own-kernel.md",
+    )
+]  # fmt: skip
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -79,12 +88,32 @@ def test_every_command_and_option_exists(page, words):
 def test_settings_in_commands_are_settings_of_the_pipeline():
     for page, words in commands():
         given = [words[k + 1] for k, word in enumerate(words) if word == "--set"]
-        if not given:
+        if not given or words[0] not in {"run", "describe"}:
             continue
         shown = CliRunner().invoke(command_line.app, ["describe", words[1], "--json"])
         assert shown.exit_code == 0, shown.output
         known = set(re.findall(r'"(\w+)"', json.dumps(json.loads(shown.output))))
         assert {setting.partition("=")[0] for setting in given} <= known, page
+
+
+# ---- pages run ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("page", ALONE, ids=lambda p: p.name)
+def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = blocks(page, "python")
+    assert code
+    namespace: dict[str, object] = {}
+    for block in code:
+        exec(compile(block, page.name, "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_descriptions_of_where_to_run_are_valid(page, tmp_path):
+    for number, block in enumerate(blocks(page, "yaml")):
+        if block.startswith("engine:"):
+            file = tmp_path / f"{number}.yaml"
+            file.write_text(block)
+            assert executor.gathered(file, None, None).chosen in executor.ENGINES
 
 
 # ---- the page on loading runs -------------------------------------------------------------------------
