@@ -93,6 +93,8 @@ LOADERS = {
 }
 
 PIPELINES = {
+    "encoder-pretrain": "neurotools.pipelines.encoder_pretrain",
+    "encoder-probe": "neurotools.pipelines.encoder_probe",
     "dynamic-connectome": "neurotools.pipelines.dynamic_connectome",
     "choice-states": "neurotools.pipelines.choice_states",
     "bicluster": "neurotools.pipelines.bicluster",

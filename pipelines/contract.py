@@ -4,6 +4,7 @@
 ``Settings``                                          frozen dataclass with a default for every field
 ``analyse(recording, settings, step)``                one recording to one Dataset or DataTree
 ``tables(result)``                                    name to pandas.DataFrame, written as tsv (optional)
+``files(result)``                                      path to bytes, written as they are (optional)
 ``figures(result, recording, settings)``              name to Figure, written as png and svg (optional)
 ``page(recording, result, figures, settings, facts)`` HTML text of the report (optional)
 ``summarise(results, settings)``                      the group, from name to result (optional)

@@ -155,6 +155,10 @@ def _write_result(chain: Pipeline, result: Any, folder: Path, facts: dict[str, A
         path = folder / "tables" / f"{name}.tsv"
         path.parent.mkdir(exist_ok=True)
         table.to_csv(path, sep="\t", index=False, lineterminator="\n", na_rep="n/a")
+    for name, content in (chain.module.files(result) if chain.part("files") else {}).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     facts["content_hash"] = content_hash(written, *(tables[name] for name in sorted(tables)))
 
 

@@ -43,3 +43,5 @@ from .timeline import plot_time_loadings as plot_time_loadings
 from .transitions import plot_dwell_times as plot_dwell_times
 from .transitions import plot_transition as plot_transition
 from .transitions import plot_transition_diagram as plot_transition_diagram
+from .training import plot_probe as plot_probe
+from .training import plot_training as plot_training

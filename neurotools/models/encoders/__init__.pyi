@@ -4,6 +4,8 @@ from .faces import create as create
 from .faces import join as join
 from .faces import list as list
 from .faces import open as open
+from .folder import packed as packed
+from .folder import unpacked as unpacked
 from .heads import Head as Head
 from .recipe import Batch as Batch
 from .recipe import Given as Given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError, lookup, need
+from neurotools.errors import (
+    MissingExtraError,
+    NeurotoolsWarning,
+    SchemaError,
+    SettingsError,
+    lookup,
+    need,
+)
 from neurotools.models.encoders.presets import PRESETS, Preset
 
 FOREIGN = "bd:"
@@ -183,7 +191,10 @@ def list(modality: str | None = None) -> pd.DataFrame:
     if importlib.util.find_spec("braindecode") is not None:
         from neurotools.models.encoders.braindecode_recipe import presets
 
-        table |= presets()
+        try:
+            table |= presets()
+        except MissingExtraError as error:  # it is there and lacks something of its own
+            warnings.warn(error.problem, NeurotoolsWarning, stacklevel=2)
     if modality is not None:
         lookup("modality", modality, dict.fromkeys(sorted({p.modality for p in table.values()})))
     chosen = {n: p for n, p in table.items() if modality is None or p.modality in (modality, "any")}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 import xarray as xr
@@ -141,6 +142,36 @@ def open_folder(folder: str | Path) -> xr.Dataset:
     with xr.open_dataset(io.BytesIO(data[FIT]), engine="h5netcdf") as fit:
         fit = fit.load().drop_encoding()
     return fit.assign_attrs(folder=str(folder.resolve()))
+
+
+def packed(fit: xr.Dataset) -> xr.DataTree:
+    """A fit together with the files of its folder, for a result that is saved as one.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``fit`` and ``checkpoint``: ``content`` (byte) of all files end to end, ``size`` (file).
+    """
+    data = checkpoint.verified(Path(str(fit.attrs["folder"])))
+    names = [*sorted(data), SUMS]
+    parts = [*(data[name] for name in sorted(data)), (Path(str(fit.attrs["folder"])) / SUMS).read_bytes()]
+    files = xr.Dataset(
+        {
+            "content": ("byte", np.frombuffer(b"".join(parts), dtype="uint8")),
+            "size": ("file", np.array([len(part) for part in parts])),
+        },
+        coords={"file": np.array(names)},
+    )
+    plain = fit.drop_attrs(deep=False).assign_attrs({k: v for k, v in fit.attrs.items() if k != "folder"})
+    return xr.DataTree.from_dict({"/fit": plain, "/checkpoint": files})
+
+
+def unpacked(files: xr.Dataset) -> dict[str, bytes]:
+    """Files of a checkpoint by name, as ``packed`` laid them end to end."""
+    edges = np.concatenate([[0], np.cumsum(files["size"].to_numpy())])
+    raw = files["content"].to_numpy().tobytes()
+    names = files["file"].to_numpy().astype(str).tolist()
+    return {name: raw[a:b] for name, a, b in zip(names, edges[:-1], edges[1:], strict=True)}
 
 
 def opened(fit: xr.Dataset) -> Opened:
