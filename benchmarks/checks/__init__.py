@@ -21,9 +21,9 @@ from benchmarks.checks import (
     songbird,
     start_up,
     switching,
-    switching_priors,
     switching_data,
     switching_numerics,
+    switching_priors,
     worms,
 )
 from benchmarks.record import Check
@@ -549,6 +549,22 @@ CHECKS = {
             ),
             group="long",
             budget_s=1800.0,
+        ),
+        Check(
+            name="switching_draws",
+            title="Switching GLM: modes and standard errors beside draws from the posterior",
+            run=switching_numerics.beside_draws,
+            code=(
+                *SWITCHING_STEPS,
+                "neurotools/numerics/kernels/numba_missing.py",
+                "neurotools/numerics/kernels/numba_polyagamma.py",
+                "neurotools/numerics/missing_information.py",
+                "neurotools/numerics/polyagamma.py",
+                "neurotools/numerics/switching_errors.py",
+                "neurotools/numerics/switching_gibbs.py",
+            ),
+            group="long",
+            budget_s=120.0,
         ),
         Check(
             name="switching_coverage",

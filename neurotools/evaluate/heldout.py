@@ -145,6 +145,29 @@ def crossed_divergence(
     return left / total
 
 
+def deviance(fit: xr.Dataset, parts: AffinityParts, half: np.ndarray, times_by: str = "kl") -> float:
+    """Poisson deviance of what a fit has not seen, over that of a constant; time courses by either loss."""
+    layout, patterns = laid_out(fit, parts)
+    subject, left, total = _subject(fit, parts), 0.0, 0.0
+    kind = DIVERGENCES["kl"]
+    for known, wanted in ((half, ~half), (~half, half)):
+        here = chosen_support(layout, wanted)
+        if times_by == "kl":
+            there = chosen_support(layout, known)
+            times = divergence.times_of(there, patterns[None] * known, subject, kind, max_iter=200, tol=1e-7)[
+                0
+            ].time
+        else:
+            space = patterns[None] * known
+            times = tensor.nonnegative_solve(
+                *ntf.time_terms(layout.project(space), layout.grams(space), subject)
+            )
+        constant = divergence.of_constant(here, kind)
+        left += constant * mixed_divergence(here, Factors(patterns[None] * wanted, subject, times), kind)
+        total += constant
+    return left / total
+
+
 def chosen_support(layout: ntf.PairLayout, chosen: np.ndarray) -> divergence.SupportLayout:
     """The entries above zero of some pairs; the others count as not observed."""
     support = divergence.SupportLayout(
