@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.record import DataAbsentError, Row
 from benchmarks.timing import best_of, gemm_peak, one_thread
-from neurotools.numerics import glm, hmm, switching, switching_errors
+from neurotools.numerics import glm, hmm, switching, switching_errors, switching_gibbs
 from neurotools.numerics.switching_fit import Given, Search
 from neurotools.numerics.switching_fit import best_of as best_fit
 from neurotools.numerics.switching_lasso import GroupLasso
@@ -349,3 +349,50 @@ def simulated(seed: int, truth: Truth) -> tuple[np.ndarray, np.ndarray, int]:
         ((low <= moves) & (moves <= high))[:, 0],  # the two of a row are one
         failed,
     )
+
+
+# ---- draws from the posterior -----------------------------------------------------------------------------
+def beside_draws() -> list[Row]:
+    """Modes and standard errors beside means and deviations of Gibbs draws, two small problems."""
+    rows = []
+    for family, link in (("bernoulli", "sigmoid"), ("negative_binomial", "log")):
+        given = two_states(family, link)
+        runs = [
+            switching.expectation_maximisation(
+                switching.random_start(switching.one_state(given), 2, 0.5, (0, k)), given, 300, 1e-11
+            )
+            for k in range(4)
+        ]
+        params = max(runs, key=lambda run: run[2][-1])[0]
+        errors = switching_errors.together(params, given)
+        draws = switching_gibbs.sample(params, given, n_draws=4000, n_tune=200, seed=0)
+        mean, deviation = draws.weights.mean(axis=0), draws.weights.std(axis=0)
+        away = np.abs(mean - params.weights) / deviation
+        ratio = errors.weights / deviation
+        inside = (errors.transition_low < draws.transition) & (draws.transition < errors.transition_high)
+        name = family.replace("_", " ")
+        rows += [
+            Row(f"{name}: largest distance of mode from mean, in deviations", float(away.max()), "<= 0.5"),
+            Row(f"{name}: standard errors over deviations", float(np.median(ratio)),
+                interval=(float(ratio.min()), float(ratio.max())), note="median, least and largest"),
+            Row(f"{name}: least standard error over deviation", float(ratio.min()), ">= 0.8"),
+            Row(f"{name}: draws of transitions inside their 90 % interval, farthest from .9",
+                float(np.abs(inside.mean(axis=0) - 0.9).max()), "<= 0.06"),
+        ]  # fmt: skip
+    return rows
+
+
+def two_states(family: str, link: str) -> switching.Problem:
+    """800 samples of three units whose drive turns round with the state."""
+    rng = np.random.default_rng(7)
+    x = np.column_stack([np.ones(800), rng.normal(size=800)])
+    weights = np.array([[[1.0, -1.0, 0.5], [1.0, 0.5, -1.0]], [[-1.0, 1.0, -0.5], [-0.5, 1.0, 1.0]]])
+    drive = np.einsum("tc,tcu->tu", x, weights[(np.arange(800) // 40) % 2])
+    y = {
+        "bernoulli": lambda: rng.random(drive.shape) < 1 / (1 + np.exp(-drive)),
+        "negative_binomial": lambda: rng.negative_binomial(3.0, 3.0 / (3.0 + np.exp(drive))),
+    }[family]()
+    return switching.Problem(
+        x=x, y=y.astype("float64"), start=np.arange(800) % 200 == 0, family=family, link=link,
+        precision=np.ones(2), centre_mean=np.zeros((2, 3)), centre_precision=np.ones(2), stickiness=2.0,
+    )  # fmt: skip
