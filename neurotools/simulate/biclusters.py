@@ -45,6 +45,7 @@ def biclusters(
     latent_dim: int = 2,
     family: str = "nb",
     dispersion: float = 10.0,
+    rate: float = 1.0,
     visit: float = 50.0,
     bin_width: float = 0.1,
     seed: int = 0,
@@ -69,6 +70,9 @@ def biclusters(
     family : {"nb", "poisson"}
         Of the counts. With ``"nb"`` the variance is mean + mean^2 / dispersion.
     dispersion : float
+    rate : float
+        Median over units of the expected count per bin where latents are zero. The more counts there are, the
+        better latents and states can be told.
     visit : float
         Mean length of a visit to a state, in bins; lengths are Poisson, at least 1.
     bin_width : float
@@ -93,9 +97,9 @@ def biclusters(
     """
     draw = lookup("family", family, FAMILIES)
     positive = {"n_time": n_time, "n_states": n_states, "latent_dim": latent_dim}
-    _check(n_units, n_clusters, {**positive, "dispersion": dispersion, "visit": visit})
+    _check(n_units, n_clusters, {**positive, "dispersion": dispersion, "rate": rate, "visit": visit})
     rng = np.random.default_rng(seed)
-    planted = _planted(rng, (n_units, n_time, n_clusters, n_states, latent_dim + 1), visit)
+    planted = _planted(rng, (n_units, n_time, n_clusters, n_states, latent_dim + 1), visit, rate)
     values = draw(rng, np.exp(planted.log_rate), dispersion)
     counts = counts_array(values, bin_width=bin_width)
     recording = recording_tree({"counts/counts": counts}, kind="counts", simulated=1)
@@ -113,7 +117,9 @@ def _check(n_units: int, n_clusters: int, sizes: Mapping[str, float]) -> None:
 
 
 # ---- what is planted ------------------------------------------------------------------------------------
-def _planted(rng: np.random.Generator, sizes: tuple[int, int, int, int, int], visit: float) -> Planted:
+def _planted(
+    rng: np.random.Generator, sizes: tuple[int, int, int, int, int], visit: float, rate: float
+) -> Planted:
     n_units, n_time, n_clusters, n_states, n_latents = sizes
     unit_label = rng.permutation(np.arange(n_units) % n_clusters)
     state_label = _visits(rng, n_time, n_states, visit)
@@ -128,7 +134,7 @@ def _planted(rng: np.random.Generator, sizes: tuple[int, int, int, int, int], vi
         latent[..., t] = np.einsum("cij,cj->ci", rule, latent[..., t - 1]) + noise[..., t]
     loading = SPREAD * rng.normal(size=(n_units, n_latents))
     loading[:, 0] = 1.0
-    baseline = SPREAD * rng.normal(size=n_units)
+    baseline = np.log(rate) + SPREAD * rng.normal(size=n_units)
     return Planted(unit_label, state_label, dynamics, latent, loading, baseline)
 
 

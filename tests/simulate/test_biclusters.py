@@ -54,6 +54,11 @@ def test_latents_move_by_the_rule_of_their_state():
         assert np.abs(np.angle(turning)).max() == pytest.approx(state * np.pi / 20)
 
 
+def test_the_rate_sets_how_many_counts_there_are():
+    few, many = (simulate.biclusters(rate=rate, seed=4)[1] for rate in (1.0, 6.0))
+    np.testing.assert_allclose(many["log_rate"] - few["log_rate"], np.log(6.0))
+
+
 def test_seeds_repeat_and_differ():
     one, again, other = (simulate.biclusters(seed=seed) for seed in (5, 5, 6))
     xr.testing.assert_identical(one[0], again[0])
@@ -67,6 +72,7 @@ def test_seeds_repeat_and_differ():
         ({"n_clusters": 31}, "every cluster needs a unit"),
         ({"n_states": 0}, "n_states must be positive"),
         ({"dispersion": -1.0}, "dispersion must be positive"),
+        ({"rate": 0.0}, "rate must be positive"),
         ({"visit": np.inf}, "visit must be positive"),
         ({"family": "gauss"}, "no family named 'gauss'"),
     ],
