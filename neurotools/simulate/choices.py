@@ -17,7 +17,12 @@ SPREAD = 0.25  # standard deviation of an animal's own weights around those of a
 
 
 def switching_choices(
-    *, n_subjects: int = 1, n_sessions: int = 12, n_trials: int = 300, seed: int = 0
+    *,
+    n_subjects: int = 1,
+    n_sessions: int = 12,
+    n_trials: int = 300,
+    n_strategies: int = 3,
+    seed: int = 0,
 ) -> tuple[xr.DataTree, xr.Dataset]:
     """Choices between left (0) and right (1) by animals that switch between three strategies.
 
@@ -33,6 +38,8 @@ def switching_choices(
         Animals; with several, each has weights of its own, normal around the common ones (sd 0.25).
     n_sessions, n_trials : int
         Sessions of each animal, and trials in each.
+    n_strategies : {1, 2, 3}
+        How many of the three, in this order.
     seed : int
         The same seed gives the same choices.
 
@@ -48,15 +55,17 @@ def switching_choices(
     Raises
     ------
     SettingsError
-        A number is below 1.
+        A number is below 1, or there are more than three strategies.
     """
     for name, value in (("n_subjects", n_subjects), ("n_sessions", n_sessions), ("n_trials", n_trials)):
         if value < 1:
             raise SettingsError(f"{name} must be at least 1", found=value)
+    if not 1 <= n_strategies <= len(WEIGHTS):
+        raise SettingsError("n_strategies must be 1, 2 or 3", found=n_strategies)
     rng = np.random.default_rng(seed)
-    move = _moves()
+    move = _moves(n_strategies)
     spread = SPREAD if n_subjects > 1 else 0.0
-    weight = WEIGHTS + spread * rng.normal(size=(n_subjects, *WEIGHTS.shape))
+    weight = WEIGHTS[:n_strategies] + spread * rng.normal(size=(n_subjects, n_strategies, WEIGHTS.shape[1]))
     whose = np.repeat(np.arange(n_subjects), n_sessions)
     runs = [_session(rng, weight[subject], move, n_trials) for subject in whose]
     state, stimulus, choice = (np.concatenate(part) for part in zip(*runs, strict=True))
@@ -81,15 +90,18 @@ def switching_choices(
             "weight": (("subject", "state", "regressor"), weight),
             "transition": (("state", "state_to"), move),
         },
-        coords={**coords, "regressor": ["bias", "stimulus", "choice_back_1"], "state": np.arange(3)},
+        coords={
+            **coords,
+            "regressor": ["bias", "stimulus", "choice_back_1"],
+            "state": np.arange(n_strategies),
+        },
     ).drop_vars("subject")
     return recording_tree({"behaviour": behaviour}, kind="behaviour", simulated=1), truth
 
 
-def _moves() -> np.ndarray:
-    n = STAY.size
-    move = np.repeat((1 - STAY)[:, None] / (n - 1), n, axis=1)
-    np.fill_diagonal(move, STAY)
+def _moves(n: int) -> np.ndarray:
+    move = np.repeat((1 - STAY[:n])[:, None] / max(n - 1, 1), n, axis=1)
+    np.fill_diagonal(move, STAY[:n] if n > 1 else 1.0)
     return move
 
 

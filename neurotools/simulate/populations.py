@@ -14,8 +14,8 @@ LAGS = 5  # bins of history, weights proportional to exp(-lag)
 LINKED = 0.2  # share of the pairs of units that are coupled
 STRENGTH = (0.6, 1.6)  # of a coupling, predictor per spike, before excitation is bounded
 MOST = 0.9  # excitation that a unit receives, summed over all others
-CHANGED = 0.5  # share of the couplings that belong to one state alone
-RATE = (-2.2, -1.2)  # bias of a unit: softplus of it is spikes per bin
+CHANGED = 0.75  # share of the couplings that belong to one state alone
+RATE = (-1.6, -0.6)  # bias of a unit: softplus of it is spikes per bin
 LOUDER = 0.5  # bias gained in every second state
 
 
@@ -32,7 +32,7 @@ def switching_population(
 
     Counts in bins of 20 ms are Poisson with mean softplus(bias + couplings x recent spikes), where recent
     spikes are weighted by exp(-lag) over five bins. A fifth of the pairs are coupled; a unit excites, or
-    (one in four) inhibits, all its targets. Half of the couplings are there in every state, the other half in
+    (one in four) inhibits, all its targets. A quarter of the couplings are there in every state, the others in
     one state only. Every second state is louder, and marked by events as an outside measure of arousal would
     mark it. Visits last 3 s on average.
 
