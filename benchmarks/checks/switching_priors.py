@@ -142,7 +142,7 @@ def drawn(
     n_unit: int = 20,
     n_session: int = 10,
     across: str = "state",
-    n_time: int = 500,
+    n_time: int = 400,
 ) -> tuple[tuple[xr.DataArray, xr.DataArray], xr.Dataset]:
     """Sessions of a circuit with typed connections, Poisson counts and a sigmoid link."""
     rng = np.random.default_rng(seed)
@@ -183,11 +183,11 @@ def number_of_states() -> list[Row]:
     chosen = []
     for seed in range(10):
         data, _ = drawn(seed)
-        model = nt.SwitchingGLM(
-            n_states=5, link="sigmoid", n_restarts=3, seed=seed, uncertainty="none", tol=1e-6
-        )
+        prior = nt.GaussianPrior(learn=False)
+        model = nt.SwitchingGLM(5, link="sigmoid", prior=prior, n_restarts=2, seed=seed)
+        model = replace(model, uncertainty="none", tol=1e-5)
         with one_thread():
-            scan = nt.select_states(model, *data, n_states=range(2, 8))
+            scan = nt.select_states(model, *data, n_states=range(3, 8))
         chosen.append(int(scan.attrs["selected_n_states"]))
     found = np.array(chosen)
     return [

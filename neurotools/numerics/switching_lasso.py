@@ -125,7 +125,8 @@ def step(
         new = old + size * toward
         moved = replace(params, weights=like(new, params.weights))
         known, after = switching.likelihoods(moved, state_prob, problem)
-        worse = to_numpy(after) + penalty.log_density(new) < before - switching.SLACK * np.abs(before)
+        # Written so that what is not a number counts as worse.
+        worse = ~(to_numpy(after) + penalty.log_density(new) >= before - switching.SLACK * np.abs(before))
         if not worse.any():
             break
         size = np.where(worse, size / 2 if attempt < HALVINGS - 1 else 0.0, size)

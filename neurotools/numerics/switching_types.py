@@ -230,7 +230,8 @@ def careful(
         found = moments(new, wiring)
         moved = _moved(params, new, found)
         known, after = switching.likelihoods(moved, state_prob, problem)
-        worse = to_numpy(after) + found.gain < before - switching.SLACK * np.abs(before)
+        # Written so that what is not a number counts as worse.
+        worse = ~(to_numpy(after) + found.gain >= before - switching.SLACK * np.abs(before))
         if not worse.any():
             break
         size = np.where(worse, size / 2, size)
