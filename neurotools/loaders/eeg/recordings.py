@@ -25,7 +25,7 @@ from neurotools.loaders.eeg.mne_channels import BRAIN, UNSTATED, channel_groups,
 from neurotools.loaders.eeg.mne_events import events_of, main_stim, table_of_events
 from neurotools.loaders.eeg.mne_samples import mne_reading
 from neurotools.loaders.eeg.opening import Opened, through
-from neurotools.loaders.reading.sniff import head, is_hdf5, is_text, unzipped_head
+from neurotools.loaders.reading.sniff import head, is_hdf5, is_text, starts, unzipped_head
 from neurotools.schema import plain_attrs, recording_tree
 
 # Words in a file's name that state what was recorded, where its header cannot.
@@ -219,10 +219,6 @@ BRAINVISION = re.compile(
 )
 
 
-def _starts(*magic: bytes) -> Callable[[Path], bool]:
-    return lambda path: head(path, 32).startswith(magic)
-
-
 def _is_fif(path: Path) -> bool:
     return head(path, 12) == FIF_START or unzipped_head(path, 12) == FIF_START
 
@@ -288,9 +284,9 @@ def _is_artemis(path: Path) -> bool:
 
 
 FORMATS: dict[str, Callable[[Path], bool]] = {
-    "edf": _starts(b"0       "),
-    "bdf": _starts(b"\xffBIOSEMI"),
-    "gdf": _starts(b"GDF "),
+    "edf": starts(b"0       "),
+    "bdf": starts(b"\xffBIOSEMI"),
+    "gdf": starts(b"GDF "),
     "fif": _is_fif,
     "brainvision": _is_brainvision,
     "eeglab": _is_eeglab,
@@ -298,16 +294,16 @@ FORMATS: dict[str, Callable[[Path], bool]] = {
     "egi-mff": lambda path: (
         path.is_dir() and (path / "info.xml").is_file() and (path / "signal1.bin").is_file()
     ),
-    "cnt": _starts(b"Version 3."),
+    "cnt": starts(b"Version 3."),
     "ant": lambda path: head(path, 4) in {b"RIFF", b"RF64"} and head(path, 12)[8:] == b"CNT ",
-    "nihon-kohden": _starts(*NIHON),
+    "nihon-kohden": starts(*NIHON),
     "persyst": _is_persyst,
     "neuralynx": _is_neuralynx,
     "ctf": lambda path: _holds(path, ".res4", b"MEG4"),
     "kit": _is_kit,
     "curry": _is_curry,
     "bci2000": _is_bci2000,
-    "nedf": _starts(b"<nedf"),
+    "nedf": starts(b"<nedf"),
     "nicolet": _is_nicolet,
     "eximia": _is_eximia,
     "artemis": _is_artemis,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +25,11 @@ def head(path: Path, n: int = 4096) -> bytes:
             return stream.read(n)
     except OSError:
         return b""
+
+
+def starts(*marks: bytes) -> Callable[[Path], bool]:
+    """Predicate: whether a file begins with one of ``marks``."""
+    return lambda path: head(path, max(map(len, marks))).startswith(marks)
 
 
 def unzipped_head(path: Path, n: int = 4096) -> bytes:

@@ -142,11 +142,8 @@ def check_open_ephys_binary(path: Path) -> None:
                 (oebin.parent / "continuous" / s["folder_name"], int(s["num_channels"])) for s in streams
             ]
         for folder, n_channels in places:
-            numbers = next(
-                (folder / f"{n}.npy" for n in ("sample_numbers",) if (folder / f"{n}.npy").is_file()), None
-            )
-            data = folder / "continuous.dat"
-            if numbers is None or not data.is_file():
+            numbers, data = folder / "sample_numbers.npy", folder / "continuous.dat"
+            if not (numbers.is_file() and data.is_file()):
                 continue
             refuse_rest(data, 0, 2 * n_channels, "Open Ephys stream")
             with reading(numbers, "the sample numbers"):

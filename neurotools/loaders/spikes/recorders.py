@@ -19,7 +19,7 @@ import xarray as xr
 from neurotools.errors import FileError, need
 from neurotools.loaders.answers import Answers
 from neurotools.loaders.reading.guard import reading
-from neurotools.loaders.reading.sniff import head, is_text
+from neurotools.loaders.reading.sniff import head, is_text, starts
 from neurotools.loaders.spikes import neo_checks as checks
 from neurotools.loaders.spikes import neo_nodes
 from neurotools.loaders.spikes.neo_checks import is_neuralynx
@@ -114,10 +114,6 @@ def _listening() -> Iterator[list[str]]:
 
 
 # ---- recognising ------------------------------------------------------------------------------------
-def _starts(*marks: bytes) -> Callable[[Path], bool]:
-    return lambda path: head(path, max(map(len, marks))).startswith(marks)
-
-
 def _is_neuralynx(path: Path) -> bool:
     """Spikes or events of Neuralynx, or a folder with its spikes; signals alone are read as EEG is."""
     if path.is_dir():
@@ -191,14 +187,14 @@ SYSTEMS = {
 }  # fmt: skip
 
 FORMATS: dict[str, Callable[[Path], bool]] = {
-    "blackrock": _starts(*BLACKROCK),
-    "plexon": _starts(b"PLEX"),
+    "blackrock": starts(*BLACKROCK),
+    "plexon": starts(b"PLEX"),
     "neuralynx-spikes": _is_neuralynx,
-    "intan": _starts(b"\x02\x27\x91\xc6", b"\xac\x27\x91\xd6"),
-    "neuroexplorer": _starts(b"NEX1"),
+    "intan": starts(b"\x02\x27\x91\xc6", b"\xac\x27\x91\xd6"),
+    "neuroexplorer": starts(b"NEX1"),
     "spike2": lambda path: head(path, 12)[2:] == b"(C) CED 87",
     "micromed": lambda path: b"MICROMED" in head(path, 32),
-    "axon": _starts(b"ABF ", b"ABF2"),
+    "axon": starts(b"ABF ", b"ABF2"),
     "open-ephys": _is_open_ephys,
     "open-ephys-binary": _is_open_ephys_binary,
     "spikeglx": _is_spikeglx,
