@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 
 import arviz as az
 import numpy as np
@@ -12,6 +13,8 @@ import xarray as xr
 import neurotools as nt
 from neurotools.adapters import arviz as adapter
 from neurotools.errors import SchemaError, SettingsError
+
+REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 
 
 @pytest.fixture
@@ -69,6 +72,25 @@ def test_highest_density_is_that_of_arviz_and_narrower_than_equal_tails(post):
     eti = adapter.intervals(post, prob=0.9, kind="eti")
     np.testing.assert_allclose(eti["rate"], np.quantile(post["posterior/rate"], [0.05, 0.95]), rtol=1e-14)
     assert np.diff(hdi["rate"])[0] < np.diff(eti["rate"])[0]
+
+
+def test_intervals_and_diagnostics_are_those_of_version_one():
+    """Against numbers frozen from ArviZ 1.3; tests/reference says how they were made."""
+    with np.load(REFERENCE / "arviz_1.npz") as file:
+        known = {name: file[name] for name in file.files}
+    dims = {"rate": ("chain", "draw"), "weight": ("chain", "draw", "unit")}
+    posterior = xr.Dataset({name: (dims[name], known[name]) for name in dims})
+    post = xr.DataTree.from_dict({"posterior": posterior})
+    for kind in ("eti", "hdi"):
+        found = adapter.intervals(post, prob=0.9, kind=kind)
+        theirs = az.hdi(nt.to_arviz(post), hdi_prob=0.9) if kind == "hdi" else found
+        for name in dims:
+            np.testing.assert_allclose(found[name], known[f"{kind}_{name}"], rtol=1e-13)
+            np.testing.assert_allclose(theirs[name], known[f"{kind}_{name}"], rtol=1e-13)
+    table = adapter.posterior_table(post, prob=0.9, kind="eti")
+    for column, name in (("rhat", "rhat"), ("ess_bulk", "ess")):
+        np.testing.assert_allclose(table.loc["rate", column], known[f"{name}_rate"], rtol=1e-8)
+        np.testing.assert_allclose(table[column].to_numpy()[1:], known[f"{name}_weight"], rtol=1e-8)
 
 
 def test_the_table_says_which_interval_and_agrees_with_arviz(post):
