@@ -25,6 +25,9 @@ def laid_out(fit: xr.Dataset | None, parts: AffinityParts) -> tuple[ntf.PairLayo
     if parts.up is not None and parts.down is not None:
         drives = kernels.stacked(parts.up, parts.down, parts.window, parts.edges, parts.sent)
         data = pairs.made(parts.kernel, drives, STORED_BYTES)
+    elif parts.listed is not None:
+        n_subjects, n_units = parts.observed.shape
+        data = pairs.listed(*parts.listed, n_subjects * parts.n_time, n_units, ordered=parts.ordered)
     else:
         values = kernels.pack(parts.dense, parts.ordered)
         data = pairs.stored(values.reshape(-1, values.shape[-1]), parts.observed.shape[1], parts.ordered)

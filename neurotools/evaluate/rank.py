@@ -17,6 +17,7 @@ from neurotools.evaluate.tensors import TENSOR_CV, tensor_consistency
 from neurotools.schema.affinity import affinity_parts
 
 AGREE = 0.9  # mean cosine of matched components above which restarts found the same
+SURPRISING = 3.0  # standard deviations by which a gain has to lie above that of surrogates
 SURE = 2.0  # standard errors over folds by which a rank has to beat what does not change
 Data = xr.Dataset | xr.DataArray
 
@@ -47,7 +48,8 @@ def rank_scan(
     n_null : int
         Circularly shifted surrogates of a factored affinity that the chosen rank is compared with. Units that
         have nothing to do with one another still share what one unit does with all its partners; only a
-        surrogate knows how well that alone can be predicted. 19 surrogates are a test at 0.05.
+        surrogate knows how well that alone can be predicted. What the rank gains over the static prediction
+        has to exceed that of every surrogate, and their mean by three standard deviations.
 
     Returns
     -------
@@ -58,8 +60,8 @@ def rank_scan(
         else NaN, and ``null_gain`` (surrogate) with ``attrs["gain"]``. attrs ``selected_rank``: of the ranks
         whose restarts agree (similarity at least 0.9; of all where none does), the smallest that predicts
         held-out data as well as the best of them, up to a standard error over folds. 0 says none: that rank
-        does not beat the static prediction by two standard errors, or not every surrogate. attrs ``reason``
-        says so in words.
+        does not beat the static prediction by two standard errors, or not the surrogates. attrs ``reason``
+        says so in words; ``p_value`` is (1 + surrogates that gain as much) / (1 + surrogates).
 
     Raises
     ------
@@ -72,8 +74,10 @@ def rank_scan(
     ranks = [int(rank) for rank in ranks]
     if not ranks or len(set(ranks)) < len(ranks):
         raise SettingsError("ranks are needed, each once", found=ranks)
-    if not tensors:
-        affinity_parts(data)
+    if not tensors and affinity_parts(data).listed is not None:
+        raise SchemaError(
+            "a list of entries has no stretches to hold out", fix="pass the dense form of the affinity"
+        )
     if n_null and not (isinstance(data, xr.Dataset) and "drive_up" in data):
         raise SchemaError(
             "surrogates need the factored form of an affinity",
@@ -156,4 +160,6 @@ def against_surrogates(
     )
     if exceeded:
         return scan, 0, f"{exceeded} of {n_null} shifted surrogates are predicted as well at rank {chosen}"
+    if own < np.mean(gains) + SURPRISING * np.std(gains):
+        return scan, 0, f"shifted surrogates are predicted almost as well at rank {chosen}"
     return scan, chosen, f"predicted better than each of {n_null} shifted surrogates"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from neurotools.arrays import Array, device_of, namespace
 from neurotools.errors import SettingsError, lookup
@@ -138,7 +138,7 @@ def pairs_before(unit: int, n_units: int, ordered: bool = False) -> int:
     return unit * (n_units - 1) if ordered else unit * n_units - unit * (unit + 1) // 2
 
 
-def pack(full: Float[Array, "*batch unit unit"], ordered: bool = False) -> Float[Array, "*batch pair"]:
+def pack(full: Shaped[Array, "*batch unit unit"], ordered: bool = False) -> Shaped[Array, "*batch pair"]:
     """Entries above the diagonal of symmetric matrices; ``ordered``, all entries off the diagonal."""
     xp = namespace(full)
     n = full.shape[-1]

@@ -286,8 +286,8 @@ def times_of(
     subject: Array,
     kind: Divergence,
     *,
-    tol: float = 1e-9,
-    max_iter: int = 2000,
+    tol: float = 1e-8,
+    max_iter: int = 1000,
 ) -> tuple[Factors, float]:
     """Time courses of given patterns, and the relative divergence that they leave; a convex problem."""
     xp = namespace(space)

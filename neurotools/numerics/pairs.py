@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -36,6 +37,7 @@ class PairTensor:
     unit_edges: tuple[int, ...] = ()
     ordered: bool = False  # pairs (i, j) and (j, i) are two
     row_edges: tuple[int, ...] = ()  # where blocks of rows begin, if not at every ``block_rows``
+    sparse: Any = None  # scipy's compressed rows (row, pair), where few entries are above zero
 
     @property
     def n_pairs(self) -> int:
@@ -66,6 +68,24 @@ def stored(values: Float[Array, "row pair"], n_units: int, ordered: bool = False
         return values[start:stop, tensor.place(first, n_units if last is None else last)]
 
     tensor = PairTensor(slices, values.shape[0], n_units, max(values.shape[0], 1), ordered=ordered)
+    return tensor
+
+
+def listed(
+    value: np.ndarray, row: np.ndarray, pair: np.ndarray, n_rows: int, n_units: int, *, ordered: bool = False
+) -> PairTensor:
+    """Pair tensor of which only the entries that are listed are above zero; on the host alone."""
+    from scipy.sparse import csr_array
+
+    n_pairs = pairs_before(n_units, n_units, ordered)
+    sparse = csr_array((value, (row, pair)), shape=(n_rows, n_pairs))
+
+    def slices(start: int, stop: int, first: int = 0, last: int | None = None) -> Array:
+        place = tensor.place(first, n_units if last is None else last)
+        return sparse[start:stop, place].toarray()
+
+    rows = max(1, BLOCK_BYTES // 8 // max(1, n_pairs))
+    tensor = PairTensor(slices, n_rows, n_units, min(rows, max(1, n_rows)), ordered=ordered, sparse=sparse)
     return tensor
 
 
@@ -106,6 +126,8 @@ def unit_edges(n_units: int, n_pairs: int, ordered: bool = False) -> tuple[int, 
 def contract(tensor: PairTensor, weight: Float[Array, "k row"]) -> Float[Array, "k pair"]:
     """Sum of rows under each of ``k`` weightings: sum_t weight[k, t] X[t, pair]."""
     xp = namespace(weight)
+    if tensor.sparse is not None:
+        return np.ascontiguousarray((tensor.sparse.T @ weight.T).T)
     if tensor.whole:
         return weight @ tensor.slices(0, tensor.n_rows)
     shape = (weight.shape[0], tensor.n_pairs)
@@ -118,6 +140,8 @@ def contract(tensor: PairTensor, weight: Float[Array, "k row"]) -> Float[Array, 
 def project(tensor: PairTensor, pattern: Float[Array, "k pair"]) -> Float[Array, "k row"]:
     """Inner product of every row with each of ``k`` patterns: sum_pair pattern[k, pair] X[t, pair]."""
     xp = namespace(pattern)
+    if tensor.sparse is not None:
+        return np.ascontiguousarray((tensor.sparse @ pattern.T).T)
     if tensor.whole:
         return pattern @ tensor.slices(0, tensor.n_rows).mT
     total = xp.zeros((pattern.shape[0], tensor.n_rows), dtype=pattern.dtype, device=device_of(pattern))
@@ -129,6 +153,9 @@ def project(tensor: PairTensor, pattern: Float[Array, "k pair"]) -> Float[Array,
 def squared_norm(tensor: PairTensor, chosen: Float[Array, pair] | None = None) -> float:
     """Sum of squares of all entries, or of the pairs where ``chosen`` is one and not zero."""
     total = 0.0
+    if tensor.sparse is not None:
+        kept = tensor.sparse if chosen is None else tensor.sparse.multiply(chosen[None, :])
+        return float(kept.power(2).sum())
     for _, place, block in tensor.blocks():
         block = block if chosen is None else block * chosen[place]
         total += float(namespace(block).sum(block * block))
@@ -137,6 +164,9 @@ def squared_norm(tensor: PairTensor, chosen: Float[Array, pair] | None = None) -
 
 def support(tensor: PairTensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values above zero, and the pair and row of each, on the host."""
+    if tensor.sparse is not None:
+        held = tensor.sparse.tocoo()
+        return held.data, held.col.astype("int64"), held.row.astype("int64")
     values, places, rows = [], [], []
     for row, place, block in tensor.blocks():
         held = to_numpy(block)

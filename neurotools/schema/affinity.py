@@ -36,6 +36,7 @@ class AffinityParts:
     edges: tuple[int, ...] = ()
     sent: tuple[np.ndarray, np.ndarray] | None = None  # drives a lag earlier (subject, time, unit)
     ordered: bool = False  # (i, j) and (j, i) are two pairs
+    listed: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # value, row and pair above zero
     on_disk: xr.Dataset | None = None  # holds the drives where these are read when they are needed
     made: Mapping[str, Any] = field(default_factory=dict)  # how: smooth_s, normalise, floor
 
@@ -44,6 +45,8 @@ class AffinityParts:
         """Number of time points."""
         if self.on_disk is not None:
             return int(self.on_disk.sizes["time"])
+        if self.listed is not None:
+            return int(self.coords["time"].size)
         return int((self.up if self.dense is None else self.dense).shape[1])  # type: ignore[union-attr]
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
@@ -77,7 +80,7 @@ def affinity_parts(data: Any, *, leave_on_disk: bool = False) -> AffinityParts:
         It is neither; a variable lacks; a dense one is not symmetric, negative or not finite.
     """
     if isinstance(data, xr.DataArray):
-        return _dense_parts(data)
+        return _listed_parts(data) if data.dims == ("entry",) else _dense_parts(data)
     wanted = ("drive_up", "drive_down", "observed")
     if not isinstance(data, xr.Dataset) or any(name not in data for name in wanted):
         found = sorted(map(str, data.data_vars)) if isinstance(data, xr.Dataset) else type(data).__name__
@@ -168,6 +171,52 @@ def _kept(data: xr.Dataset | xr.DataArray, dim: str) -> dict[str, xr.DataArray]:
         for name, coord in data.coords.items()
         if coord.dims and set(coord.dims) <= allowed
     }
+
+
+def _listed_parts(data: xr.DataArray) -> AffinityParts:
+    """A sparse affinity: values above zero along ``entry``, with coordinates that say where each lies."""
+    dim = next((name for name in SPACE_DIMS if {name, f"{name}_to", "time"} <= set(data.coords)), None)
+    if dim is None:
+        raise SchemaError(
+            "a sparse affinity needs coordinates unit, unit_to and time along entry",
+            found=sorted(map(str, data.coords)),
+        )
+    value = data.to_numpy().astype("float64")
+    if not (np.isfinite(value) & (value >= 0)).all():
+        raise SchemaError("a sparse affinity is finite and never negative", code="NT-DATA-003")
+    ends = [data[name].to_numpy() for name in (dim, f"{dim}_to")]
+    names, place = np.unique(np.concatenate(ends), return_inverse=True)
+    first, second = np.split(place, 2)
+    time, moment = np.unique(data["time"].to_numpy().astype("float64"), return_inverse=True)
+    several = "subject" in data.coords
+    who = data["subject"].to_numpy() if several else np.zeros(value.size, dtype=int)
+    subject, animal = np.unique(who, return_inverse=True)
+    ordered, n = bool(data.attrs.get("ordered", 0)), names.size
+    low, high = (first, second) if ordered else (np.minimum(first, second), np.maximum(first, second))
+    if ordered:
+        pair = low * (n - 1) + high - (high > low)
+    else:
+        pair = low * n - low * (low + 1) // 2 + high - low - 1
+    row, off = animal * time.size + moment, first != second
+    keys = np.unique(np.stack([row[off], pair[off]]), axis=1)
+    if keys.shape[1] < int(off.sum()):
+        raise SchemaError(
+            "a pair is listed more than once at one moment", code="NT-DATA-006",
+            fix="list every pair once" if not ordered else None,
+        )  # fmt: skip
+    coords = {"time": xr.DataArray(time, dims="time"), dim: xr.DataArray(names, dims=dim)}
+    if several:
+        coords["subject"] = xr.DataArray(subject, dims="subject")
+    return AffinityParts(
+        dim=dim,
+        several=several,
+        observed=np.ones((subject.size, n), dtype=bool),
+        coords=coords,
+        kernel=str(data.attrs.get("kernel", "sparse")),
+        ordered=ordered,
+        edges=(0, time.size),
+        listed=(value[off], row[off], pair[off]),
+    )
 
 
 def _dense_parts(data: xr.DataArray) -> AffinityParts:

@@ -337,3 +337,132 @@ def test_a_fit_says_how_its_affinity_was_made():
     fit = nt.NTF(rank=1, n_restarts=1, max_iter=2).fit(affinity)
     told = {name: fit.attrs[name] for name in ("kernel", "smooth_s", "normalise", "floor")}
     assert told == {"kernel": "min", "smooth_s": 0.3, "normalise": "max", "floor": 0.05}
+
+
+# ---- losses, masks, layouts, and tensors from outside ---------------------------------------------------
+def listed(dense):
+    """The entries above zero of a dense affinity, every pair once."""
+    values = dense.transpose(..., "unit", "unit_to", "time")
+    ordered = bool(dense.attrs.get("ordered", 0))
+    place = np.nonzero(values.to_numpy())
+    keep = (place[-3] != place[-2]) if ordered else (place[-3] < place[-2])
+    place = [p[keep] for p in place]
+    names = values.dims
+    coords = {n: ("entry", values[n].to_numpy()[p]) for n, p in zip(names, place, strict=True)}
+    return xr.DataArray(values.to_numpy()[tuple(place)], coords, ("entry",), attrs=dense.attrs)
+
+
+@pytest.mark.parametrize("layout", ["pair", "symcp", "ll1"])
+def test_a_list_of_entries_gives_what_the_dense_tensor_gives(rng, layout):
+    dense = nt.dense_affinity(nt.differential_affinity(traces(rng), floor=0.2))
+    dense = dense.isel(time=np.flatnonzero((dense > 0).any(("unit", "unit_to"))))
+    model = nt.NTF(rank=2, layout=layout, n_restarts=2, max_iter=8, tol=0)
+    fit, whole = model.fit(listed(dense)), model.fit(dense)
+    np.testing.assert_allclose(fit["restart_error"], whole["restart_error"], rtol=1e-9)
+    np.testing.assert_allclose(nt.motif(fit), nt.motif(whole), atol=1e-9)
+    twice = xr.concat([listed(dense), listed(dense).isel(entry=[0])], dim="entry")
+    with pytest.raises(SchemaError, match="more than once"):
+        model.fit(twice)
+    with pytest.raises(SchemaError, match="no stretches to hold out"):
+        nt.rank_scan(model, listed(dense), [1])
+
+
+def test_direction_matters_where_it_is_said_to(rng):
+    affinity = nt.differential_affinity(traces(rng), kernel="lagged", lag_s=0.3)
+    moving = np.flatnonzero((nt.dense_affinity(affinity) > 0).any(("unit", "unit_to")))
+    affinity = affinity.isel(time=moving)
+    dense = nt.dense_affinity(affinity)
+    assert dense.attrs["ordered"] == 1
+    for layout in ("pair", "cp"):
+        model = nt.NTF(rank=2, layout=layout, n_restarts=2, max_iter=8, tol=0)
+        fits = [model.fit(data) for data in (affinity, dense, listed(dense))]
+        for fit in fits[1:]:
+            np.testing.assert_allclose(fit["restart_error"], fits[0]["restart_error"], rtol=1e-9)
+        motif = nt.motif(fits[0])
+        assert not np.allclose(motif, motif.transpose("component", "unit_to", "unit"))
+        left = (dense - model_slice(fits[0])).to_numpy()
+        assert np.linalg.norm(left) / np.linalg.norm(dense) == pytest.approx(fits[0].attrs["relative_error"])
+    assert fits[0]["unit_to_loading"].dims == ("component", "unit_to")
+    assert fits[0].attrs["lag_s"] == 0.3
+    with pytest.raises(SettingsError, match='layout="symcp"'):
+        nt.NTF(rank=1, layout="cp").fit(nt.differential_affinity(traces(rng)))
+
+
+def test_motifs_of_parts_are_sums_of_outer_products(rng):
+    affinity = nt.differential_affinity(animals(rng), smooth_s=0.2)
+    model = nt.NTF(rank=2, layout="ll1", n_parts=3, n_restarts=2)
+    fit = model.fit(affinity)
+    assert fit["unit_loading"].dims == ("component", "part", "unit")
+    loading = fit["unit_loading"].to_numpy()
+    expected = np.einsum("rli,rlj->rij", loading, loading) * (1 - np.eye(12))
+    np.testing.assert_allclose(nt.motif(fit), expected, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(kernels.pack(expected), axis=1), 1.0)
+    data = nt.dense_affinity(affinity)
+    left = (data - model_slice(fit)).transpose(*data.dims)
+    error = float(np.sqrt((left**2).sum() / (data**2).sum()))
+    assert error == pytest.approx(fit.attrs["relative_error"], abs=1e-9)
+    assert model.score(fit, affinity) >= 1 - fit.attrs["relative_error"] ** 2 - 1e-9
+
+
+@pytest.mark.parametrize("loss", ["kl", "gamma"])
+@pytest.mark.parametrize("make", [traces, animals])
+def test_likelihoods_fit_and_know_their_motifs_in_new_data(rng, loss, make):
+    affinity = nt.differential_affinity(make(rng), smooth_s=0.2, floor=0.05)
+    model = nt.NTF(rank=2, loss=loss, n_restarts=2, max_iter=30)
+    fit = model.fit(affinity)
+    assert (np.diff(fit["error"]) <= 1e-9).all()
+    assert 0 < fit.attrs["relative_error"] < 0.9
+    assert float(fit["motif"].min()) >= 0
+    times = model.transform(fit, affinity)
+    assert model.score(fit, affinity) >= 1 - fit.attrs["relative_error"] - 1e-6
+    assert times.dims == ("component", "time")
+    assert nt.model_of(fit) == model
+
+
+def test_hidden_entries_change_nothing_and_are_foretold(rng):
+    dense = nt.dense_affinity(nt.differential_affinity(traces(rng), smooth_s=0.2))
+    hide = np.triu(np.random.default_rng(1).random((150, 12, 12)) < 0.1, 1)
+    mask = xr.DataArray(~(hide | hide.swapaxes(1, 2)), dims=("time", "unit", "unit_to"))
+    model = nt.NTF(rank=3, n_restarts=2, max_iter=40)
+    fit = model.fit(dense, mask=mask)
+    other = model.fit(dense.where(mask, 5.0).transpose(*dense.dims), mask=mask)
+    np.testing.assert_array_equal(fit["restart_error"], other["restart_error"])
+    left = (dense - model_slice(fit)).where(~mask)
+    assert float((left**2).sum() / (dense.where(~mask) ** 2).sum()) < 0.5
+    whole = nt.NTF(rank=3, n_restarts=2, max_iter=40).fit(dense)
+    again = model.fit(dense, mask=xr.ones_like(mask))
+    np.testing.assert_allclose(again["restart_error"], whole["restart_error"], atol=1e-2)
+
+
+def test_what_masks_and_likelihoods_cannot_do_is_said(rng):
+    affinity = nt.differential_affinity(traces(rng))
+    mask = xr.DataArray(np.ones((150, 12, 12), dtype=bool), dims=("time", "unit", "unit_to"))
+    with pytest.raises(SettingsError, match='needs layout="pair"'):
+        nt.NTF(rank=1, layout="symcp").fit(affinity, mask=mask)
+    with pytest.raises(SettingsError, match='needs layout="pair"'):
+        nt.NTF(rank=1, layout="symcp", loss="kl").fit(affinity)
+    with pytest.raises(SettingsError, match="needs least squares"):
+        nt.NTF(rank=1, loss="kl").fit(affinity, mask=mask)
+    with pytest.raises(SchemaError, match="differ in size"):
+        nt.NTF(rank=1).fit(affinity, mask=mask.isel(time=slice(9)))
+    with pytest.raises(SchemaError, match="other dimensions"):
+        nt.NTF(rank=1).fit(affinity, mask=mask.isel(time=0))
+    uneven = mask.copy(data=np.triu(mask.to_numpy()))
+    with pytest.raises(SchemaError, match="same both ways"):
+        nt.NTF(rank=1).fit(affinity, mask=uneven)
+
+
+# ---- kernels of the labelled function ---------------------------------------------------------------------
+def test_settings_that_contradict_the_kernel_are_named(rng):
+    x = traces(rng)
+    for options, message in (
+        ({"kernel": "lagged"}, "go together"),
+        ({"lag_s": 0.1}, "go together"),
+        ({"kernel": "lagged", "lag_s": -1.0}, "above 0"),
+        ({"kernel": "lagged", "lag_s": 0.01}, "at least one sample"),
+        ({"kernel": "edge", "smooth_s": 1.0}, "no slopes to smooth"),
+        ({"kernel": "mtd"}, "width of its window"),
+        ({"kernel": "mtd", "smooth_s": 1.0, "floor": 0.1}, "floor acts on slopes"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            nt.differential_affinity(x, **options)

@@ -139,7 +139,7 @@ def test_libraries_agree(device):
 
 # ---- real recordings --------------------------------------------------------------------------------
 def evoked(shared):
-    """Evoked potentials (subject, condition, channel, time) in microvolts, averaged mastoids left as they are."""
+    """Evoked potentials (subject, condition, channel, time) in microvolts."""
     import mne
 
     folder = shared("data/eeg_erpcore_p3_evoked")

@@ -94,8 +94,10 @@ class NTF:
         Parameters
         ----------
         affinity : xarray.Dataset or xarray.DataArray
-            From ``nt.differential_affinity``; or a dense symmetric one, (subject?, unit, unit_to, time), of
-            which the diagonal is not used.
+            From ``nt.differential_affinity``; or one that was made elsewhere: dense and symmetric, (subject?,
+            unit, unit_to, time), of which the diagonal is not used, or sparse, values above zero along
+            ``entry`` with the coordinates ``unit``, ``unit_to``, ``time`` (and ``subject``), every pair once.
+            Where direction matters, ``attrs["ordered"] = 1``.
         mask : xarray.DataArray, optional
             False for single entries that are not to be used, (subject?, unit, unit_to, time); least squares
             over the others alone, nothing is imputed. Needs ``pair`` and ``l2``. Units that a subject lacks

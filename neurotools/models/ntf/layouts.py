@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurotools.arrays import Array, to_device, to_numpy
+from neurotools.arrays import Array, resolve_device, to_device, to_numpy
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
 from neurotools.numerics import affinity as kernels
 from neurotools.numerics import ntf, pairs, streaming, units
@@ -60,6 +60,14 @@ def pairs_of(parts: AffinityParts, settings: NTF) -> pairs.PairTensor:
     """Pairs of an affinity, stored while they fit the budget and made in blocks beyond it."""
     if parts.on_disk is not None:
         return streaming.streamed_pairs(rows_of(parts, settings), parts.kernel, parts.ordered)
+    if parts.listed is not None:
+        if resolve_device(settings.device)[0] != "cpu":
+            raise SettingsError("a sparse affinity is factorised on the CPU", found=settings.device)
+        value, row, pair = parts.listed
+        n_subjects, n_units = parts.observed.shape
+        return pairs.listed(
+            value.astype(settings.dtype), row, pair, n_subjects * parts.n_time, n_units, ordered=parts.ordered
+        )
     if parts.dense is None:
         return pairs.made(parts.kernel, drives_of(parts, settings), STORED_BYTES)
     values = kernels.pack(to_device(parts.dense, settings.device, settings.dtype), parts.ordered)
@@ -91,7 +99,7 @@ def unit_layout(parts: AffinityParts, settings: NTF) -> ntf.UnitLayout:
     n_subjects, n_units = parts.observed.shape
     size = DTYPES[settings.dtype] * n_subjects * parts.n_time * n_units * (n_units - 1) // 2
     short = units.RANK_TWO if size <= STORED_BYTES else units.SHORT_FORMS
-    if parts.dense is None and parts.kernel in short:
+    if parts.up is not None and parts.kernel in short:
         products = short[parts.kernel](drives_of(parts, settings))
     else:
         products = units.OfPairs(pairs_of(parts, settings))
@@ -115,7 +123,7 @@ def ordered_layout(parts: AffinityParts, settings: NTF) -> ntf.Layout:
     if parts.on_disk is not None:
         streamed = streaming.StreamedDirected(rows_of(parts, settings), units.DIRECTED[parts.kernel])
         return OrderedLayout(streamed, parts.observed, parts.n_time)
-    if parts.dense is None:
+    if parts.up is not None:
         return OrderedLayout(units.DIRECTED[parts.kernel](drives_of(parts, settings)), parts.observed,
                              parts.n_time)  # fmt: skip
     return OrderedLayout(units.DirectedPairs(pairs_of(parts, settings)), parts.observed, parts.n_time)
@@ -146,7 +154,7 @@ def check_subjects(parts: AffinityParts) -> None:
         )
 
 
-def warn_unseen(layout: ntf.Layout, parts: AffinityParts, settings: NTF) -> None:
+def warn_unseen(layout: ntf.Sized, parts: AffinityParts, settings: NTF) -> None:
     """Say how much of a motif no subject shows; it is zero in the fit."""
     unseen = layout.n_space - int(to_numpy(layout.ever).sum())
     if unseen:

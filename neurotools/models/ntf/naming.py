@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from neurotools.models.ntf import NTF
 
 
-def as_dataset(solution: ntf.Solution, layout: ntf.Layout, parts: AffinityParts, settings: NTF) -> xr.Dataset:
+def as_dataset(solution: ntf.Solution, layout: ntf.Sized, parts: AffinityParts, settings: NTF) -> xr.Dataset:
     """Name what was found; components are numbered by weight, largest first."""
     final = np.array([errors[-1] for errors in solution.errors])
     best = int(np.argmin(final))
@@ -55,7 +55,7 @@ def as_dataset(solution: ntf.Solution, layout: ntf.Layout, parts: AffinityParts,
 
 def in_space(
     factors: ntf.Factors,
-    layout: ntf.Layout,
+    layout: ntf.Sized,
     modes: list[np.ndarray],
     order: np.ndarray,
     parts: AffinityParts,
@@ -79,7 +79,7 @@ def in_space(
     return {"motif": (("component", dim, f"{dim}_to"), matrices)}
 
 
-def similarities(layout: ntf.Layout, solution: ntf.Solution) -> np.ndarray:
+def similarities(layout: ntf.Sized, solution: ntf.Solution) -> np.ndarray:
     """Mean cosine of matched components between every two restarts."""
     n = len(solution.factors)
     modes = [layout.modes(factors) for factors in solution.factors]
