@@ -5,7 +5,6 @@ Runs where dynamax is installed: ``python dynamax_choices.py given.npz found.npz
 
 from __future__ import annotations
 
-import itertools
 import sys
 
 import jax
@@ -15,7 +14,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
-from dynamax.hidden_markov_model import LogisticRegressionHMM  # noqa: E402
+from dynamax.hidden_markov_model import LogisticRegressionHMM, hmm_filter  # noqa: E402
 
 ITERATIONS = 50
 
@@ -34,11 +33,7 @@ def main(given: str, found: str) -> None:
         initial_probs=jnp.asarray(data["initial"]), transition_matrix=jnp.asarray(data["transition"]),
         emission_weights=jnp.asarray(data["weights"]), emission_biases=jnp.asarray(data["biases"]),
     )  # fmt: skip
-    edges = np.concatenate([[0], np.cumsum(data["lengths"])])
-    total = 0.0
-    for begin, stop in itertools.pairwise(edges):
-        y, x = jnp.asarray(data["y"][begin:stop], float), jnp.asarray(data["x"][begin:stop])
-        total += float(model.marginal_log_prob(params, y, inputs=x))
+    total = log_likelihood(model, params, data)
     results = {"log_likelihood": np.array(total)}
     if "y_equal" in data:
         y, x = jnp.asarray(data["y_equal"], float), jnp.asarray(data["x_equal"])
@@ -49,6 +44,18 @@ def main(given: str, found: str) -> None:
             "n_iter": np.array(ITERATIONS), "objective": np.asarray(objective),
         }  # fmt: skip
     np.savez(found, **{name: np.asarray(value) for name, value in results.items()})
+
+
+def log_likelihood(model: LogisticRegressionHMM, params: object, data: dict[str, np.ndarray]) -> float:
+    """Sum over sessions, all filtered at once: each is padded at its end with samples that say nothing."""
+    y, x = jnp.asarray(data["y"], float), jnp.asarray(data["x"])
+    initial, move, each = model._inference_args(params, y, x)
+    lengths = data["lengths"]
+    first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    place = first[:, None] + np.arange(lengths.max())
+    inside = np.arange(lengths.max()) < lengths[:, None]
+    padded = jnp.where(inside[..., None], each[np.minimum(place, len(each) - 1)], 0.0)
+    return float(jax.vmap(lambda part: hmm_filter(initial, move, part).marginal_loglik)(padded).sum())
 
 
 main(*sys.argv[1:])
