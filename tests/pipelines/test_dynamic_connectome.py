@@ -84,20 +84,31 @@ def test_a_clock_that_is_not_regular_is_mended_only_when_asked(rng):
         Settings(sfreq=-1.0)
 
 
-def test_the_command_says_what_the_script_says(rng, tmp_path):
-    """The lines of a script and the pipeline give one content."""
-    path = nt.save(schema.recording_tree(calcium(rng)), tmp_path / "a.nc")
-    outcome = run("dynamic-connectome", path, tmp_path / "out", overrides=["smooth_s=0.1", *QUICK])
+@pytest.fixture(scope="module")
+def two_animals(tmp_path_factory):
+    """Folder of ``in/anna.nc``, ``in/berta.nc``, and of what one run of both wrote to ``out``."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "in").mkdir()
+    rng = np.random.default_rng(20261121)
+    for name in ("anna", "berta"):
+        nt.save(schema.recording_tree(calcium(rng)), folder / "in" / f"{name}.nc")
+    outcome = run("dynamic-connectome", folder / "in", folder / "out", overrides=["smooth_s=0.1", *QUICK])
     assert outcome.exit_status == 0, outcome.records[0].traceback
+    return folder
+
+
+def test_the_command_says_what_the_script_says(two_animals):
+    """The lines of a script and the pipeline give one content."""
+    path, out = two_animals / "in" / "anna.nc", two_animals / "out" / "anna"
     affinity = nt.differential_affinity(nt.load(path)["calcium/activity"], smooth_s=0.1)
     fit = SMALL.fit(affinity)
     communities = nt.BlockModel(degree_corrected=False).fit(nt.motif(fit))
     connectome = nt.dynamic_connectome(fit, communities)
-    result = nt.open_fit(tmp_path / "out" / "fit.nc")
+    result = nt.open_fit(out / "fit.nc")
     for name, made in {"fit": fit, "communities": communities, "connectome": connectome}.items():
         assert nt.content_hash(result[name].to_dataset()) == nt.content_hash(made), name
     assert nt.model_of(result["fit"].to_dataset()) == SMALL
-    intervals = pd.read_csv(tmp_path / "out" / "tables" / "intervals.tsv", sep="\t")
+    intervals = pd.read_csv(out / "tables" / "intervals.tsv", sep="\t")
     assert len(intervals) == len(nt.connectome_table(connectome))
 
 
@@ -113,16 +124,11 @@ def test_the_songbird_gets_a_page_and_is_not_done_twice(tmp_path):
     assert run("dynamic-connectome", "songbird-hvc", tmp_path, **how).records[0].status == "skipped"
 
 
-def test_several_recordings_are_compared_side_by_side(rng, tmp_path):
-    home = tmp_path / "in"
-    home.mkdir()
-    for name in ("anna", "berta"):
-        nt.save(schema.recording_tree(calcium(rng)), home / f"{name}.nc")
-    outcome = run("dynamic-connectome", home, tmp_path / "out", overrides=QUICK)
-    assert outcome.exit_status == 0
-    group = nt.open_fit(tmp_path / "out" / "group.nc")
+def test_several_recordings_are_compared_side_by_side(two_animals):
+    out = two_animals / "out"
+    group = nt.open_fit(out / "group.nc")
     assert list(group["recording"].to_numpy()) == ["anna", "berta"]
-    one = nt.open_fit(tmp_path / "out" / "anna" / "fit.nc")["fit"].attrs
+    one = nt.open_fit(out / "anna" / "fit.nc")["fit"].attrs
     assert float(group["relative_error"].sel(recording="anna")) == one["relative_error"]
 
 
