@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from neurotools.errors import SchemaError
-from neurotools.schema import MAIN_ARRAYS, SPACE_DIMS, sampling_rate, space_dim, spike_trains, validate
-from neurotools.signals.steps import sessions
+from neurotools.schema import MAIN_ARRAYS, SPACE_DIMS, space_dim, spike_trains, validate
+from neurotools.signals.steps import rate_of, sessions
 
 N_BINS = 200  # of the overview over time
 PART_BYTES = 1 << 25  # of samples in memory at once
@@ -49,10 +49,10 @@ def quality(recording: xr.DataTree, *, stand_out: float = 5.0) -> xr.DataTree:
         Signals: ``mean``, ``sd``, ``minimum``, ``maximum`` in the unit of the data; ``n_missing`` samples;
         ``longest_flat_s``; ``largest_step``, from one sample to the next, in standard deviations;
         ``signal_to_noise``, mean over standard deviation (the temporal one of fMRI); ``level`` (row, bin),
-        the standard deviation in each of up to 200 bins of time; ``power`` (row, frequency) from
-        Hann windows of four seconds or 64 samples, averaged (Welch 1967); for volts and tesla
-        ``line_share``, the part of the power above 1 Hz that lies within 1 Hz of 50 or 60 Hz, whichever is
-        larger.
+        the standard deviation in each of up to 200 bins of time. Where the clock is regular, ``power``
+        (row, frequency) from Hann windows of four seconds or 64 samples, averaged (Welch 1967), and for volts
+        and tesla ``line_share``, the part of the power above 1 Hz that lies within 1 Hz of 50 or 60 Hz,
+        whichever is larger.
 
         Spikes: ``n_spikes``, ``rate_hz``, ``refractory_share`` of intervals below 1.5 ms, ``interval_cv``,
         ``presence``, the share of bins with a spike, ``level`` (unit, bin) in spikes per second.
@@ -207,9 +207,11 @@ class _Spectrum:
     """Power over frequency, averaged over pieces that lie whole inside a part and hold no missing sample."""
 
     def __init__(self, array: xr.DataArray) -> None:
-        first = sessions(array)[0]
-        some = array.isel(time=slice(first.start, min(first.stop, first.start + 1000)))
-        self.sfreq = sampling_rate(some, "a judgement of quality")
+        try:
+            self.sfreq, self.regular = rate_of(array, "a spectrum"), True
+        except SchemaError:  # a spectrum needs a regular clock, and nothing else here does
+            step = np.diff(array["time"].to_numpy()) if array.sizes["time"] > 1 else np.ones(1)
+            self.sfreq, self.regular = 1 / float(np.median(step)), False
         self.length = min(array.sizes["time"], max(SPECTRUM_LEAST, round(SPECTRUM_S * self.sfreq)))
         self.total: Any = 0.0
         self.n_pieces = 0
@@ -218,7 +220,7 @@ class _Spectrum:
         """Take in the next part."""
         from scipy.signal import periodogram
 
-        for start in range(0, x.shape[1] - self.length + 1, self.length):
+        for start in range(0, x.shape[1] - self.length + 1, self.length) if self.regular else ():
             piece = x[:, start : start + self.length]
             if np.isfinite(piece).all():
                 self.total = self.total + periodogram(piece, self.sfreq, "hann", detrend="constant")[1]

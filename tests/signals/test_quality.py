@@ -69,6 +69,15 @@ def test_a_step_between_sessions_is_none(noise):
     assert (found["largest_step"] * found["sd"] < 1e-3).all()
 
 
+def test_an_irregular_clock_has_no_spectrum_and_all_else(noise):
+    array = eeg(noise)["eeg/signal"]
+    uneven = array.assign_coords(time=("time", array["time"].to_numpy() ** 1.1, {"units": "s"}))
+    uneven.attrs.pop("sfreq")
+    found = nt.quality(schema.recording_tree({"eeg/signal": uneven}))["eeg"].to_dataset()
+    assert "power" not in found
+    assert_allclose(found["sd"], noise.std(axis=1), rtol=1e-10)
+
+
 def test_spikes_are_judged_by_their_intervals(rng):
     steady = np.cumsum(0.01 + rng.exponential(0.09, size=1000))
     double = np.sort(np.concatenate([steady[:500], steady[:500] + 0.001]))
