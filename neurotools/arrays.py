@@ -29,6 +29,7 @@ LIBRARIES = {
 # function is passed to ``dispatch`` by the caller, stays readable, and is the kernel's oracle in tests.
 KERNELS: dict[tuple[str, str], str] = {
     ("smooth", "cpu"): "kernels.numba_hmm:smooth",
+    ("viterbi", "cpu"): "kernels.numba_hmm:viterbi",
     ("missing_information", "cpu"): "kernels.numba_missing:missing_information",
     ("packed_outer", "cpu"): "kernels.blas_grams:packed_outer",
     ("add_product", "cpu"): "kernels.blas_grams:add_product",

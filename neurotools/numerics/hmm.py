@@ -89,11 +89,18 @@ def viterbi(
 ) -> tuple[np.ndarray, float]:
     """Most probable path of states and its log joint probability.
 
-    Rabiner (1989), eqs. 32-35. Sessions are decoded one by one.
+    Rabiner (1989), eqs. 32-35. Sessions are decoded one by one. Uses the compiled kernel where there is one.
     """
+    start = session_starts(log_likelihood.shape[-2], start)
+    return dispatch("viterbi", log_likelihood, viterbi_plain)(
+        log_initial, log_transition, log_likelihood, start
+    )
+
+
+def viterbi_plain(log_initial, log_transition, log_likelihood, start) -> tuple[np.ndarray, float]:
+    """The readable form, and the oracle of the kernels."""
     xp = namespace(log_likelihood)
     n_time = log_likelihood.shape[-2]
-    start = session_starts(n_time, start)
     best = log_initial + log_likelihood[0, :]
     total = 0.0
     came_from = [xp.zeros_like(best, dtype=xp.int64)]

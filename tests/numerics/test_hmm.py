@@ -55,9 +55,10 @@ def test_smooth_and_viterbi_equal_the_sum_over_all_paths(rng, device, sessions, 
         np.testing.assert_allclose(to_numpy(found.state_prob), gamma, atol=1e-12)
         np.testing.assert_allclose(to_numpy(found.pair_sum), pairs, atol=1e-12)
         np.testing.assert_allclose(to_numpy(found.log_predictive).sum(), log_evidence, rtol=1e-12)
-    states, score = hmm.viterbi(*arrays, start)
-    assert tuple(states) == path
-    assert score == pytest.approx(best, abs=1e-12)
+    for decode in (hmm.viterbi, hmm.viterbi_plain):
+        states, score = decode(*arrays, start)
+        assert tuple(states) == path
+        assert score == pytest.approx(best, abs=1e-12)
 
 
 def test_filtered_is_smoothed_with_the_future_cut_off(rng):

@@ -1,4 +1,5 @@
-"""Forward-backward for NumPy arrays: scaled probabilities, pair statistics summed in place, one pass each.
+"""Forward-backward and the best path for NumPy arrays: scaled probabilities, one pass each way.
+
 
 What can be done for all samples at once (exponentials, logarithms, the sum of pairs) is left to NumPy, whose
 loops are vectorised; the compiled passes hold only what depends on the sample before.
@@ -166,3 +167,50 @@ def _backward_driven(transition, filtered, scaled, start, out):
                 total += weight
                 pairs[i, j] += filtered[t - 1, i] * weight
             backward[i] = total
+
+
+def viterbi(log_initial, log_transition, log_likelihood, start) -> tuple[np.ndarray, float]:
+    """Most probable path and its log joint probability; see ``numerics.hmm.viterbi_plain``."""
+    moves = log_transition if log_transition.ndim > 2 else log_transition[None]
+    arrays = [np.ascontiguousarray(a, dtype="float64") for a in (log_initial, moves, log_likelihood)]
+    path = np.empty(len(log_likelihood), dtype="int64")
+    return path, float(_viterbi(*arrays, start, path))
+
+
+@njit(cache=True, fastmath=False, error_model="numpy")
+@no_type_check
+def _viterbi(initial, moves, log_likelihood, start, path):
+    n_time, n_state = log_likelihood.shape
+    came_from = np.zeros((n_time, n_state), dtype=np.int64)
+    best, new = np.empty(n_state), np.empty(n_state)
+    total, last = 0.0, -1
+    for t in range(n_time):
+        if start[t]:
+            if t > 0:
+                total += best[_trace_back(came_from, best, path, last, t)]
+            last = t
+            for j in range(n_state):
+                new[j] = initial[j] + log_likelihood[t, j]
+        else:
+            move = moves[t if moves.shape[0] > 1 else 0]
+            for j in range(n_state):
+                top = best[0] + move[0, j]
+                for i in range(1, n_state):
+                    score = best[i] + move[i, j]
+                    if score > top:
+                        top = score
+                        came_from[t, j] = i
+                new[j] = top + log_likelihood[t, j]
+        best[:] = new
+    return total + best[_trace_back(came_from, best, path, last, n_time)]
+
+
+@njit(cache=True, fastmath=False, error_model="numpy")
+@no_type_check
+def _trace_back(came_from, best, path, first, stop):
+    """Fill the path of one session, from its best last state; return that state."""
+    state = np.argmax(best)
+    path[stop - 1] = state
+    for t in range(stop - 1, first, -1):
+        path[t - 1] = came_from[t, path[t]]
+    return state
