@@ -1,6 +1,5 @@
 """Forward-backward and the best path for NumPy arrays: scaled probabilities, one pass each way.
 
-
 What can be done for all samples at once (exponentials, logarithms, the sum of pairs) is left to NumPy, whose
 loops are vectorised; the compiled passes hold only what depends on the sample before.
 """
