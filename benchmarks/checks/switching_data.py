@@ -111,11 +111,7 @@ def objective(model: nt.SwitchingGLM, fit: xr.Dataset, choice: xr.DataArray, des
 
 
 # ---- spikes that were held out --------------------------------------------------------------------------
-def populations() -> list[Row]:
-    """Three recordings: switching GLM, one-state GLM, hidden Markov model of rates, smoothed PSTH."""
-    return [*motor_cortex(), *hippocampus(), *visual_system()]
-
-
+# Switching GLM, one-state GLM, hidden Markov model of rates, smoothed PSTH, and negative binomial counts.
 def motor_cortex() -> list[Row]:
     """Reaching macaque: the fifteen units with most spikes, 300 s in bins of 50 ms."""
     recording = nt.load("m1-reaching")
