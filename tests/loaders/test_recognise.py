@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -155,6 +156,22 @@ def test_pickles_are_refused_and_never_run(tmp_path, form):
         nt.load(path, kind="calcium", dims=("unit",), sfreq=1)
     assert told.value.code == "NT-FILE-007"
     assert not Payload.ran
+
+
+UNSAFE = re.compile(
+    r"allow_pickle\s*=\s*True|weights_only\s*=\s*False|\b(pickle|joblib|dill|cloudpickle)\.loads?\("
+    r"|\byaml\.(load|unsafe_load|full_load)\(|(?<![\w.])(eval|exec)\("
+)
+
+
+def test_no_line_of_the_toolkit_could_run_code_from_a_file():
+    root = Path(nt.__file__).parent
+    files = [*root.rglob("*.py"), *(root.parent / "pipelines").glob("*.py")]
+    assert len(files) > 100
+    found = [
+        f"{file.name}: {m[0]}" for file in files for m in UNSAFE.finditer(file.read_text(encoding="utf-8"))
+    ]
+    assert not found
 
 
 def test_other_arrays_of_a_file_with_pickles_can_be_read(tmp_path):
