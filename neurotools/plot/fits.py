@@ -116,7 +116,8 @@ def plot_rank_scan(scan: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
     ----------
     scan : xarray.Dataset
         Result of ``nt.rank_scan``: ``relative_error(rank)``, ``heldout_error(rank, fold)``, drawn as dots
-        around its mean, and ``restart_similarity(rank)``, in a strip above.
+        around its mean, ``restart_similarity(rank)``, in a strip above, and ``static_error(fold)``, the level
+        that a rank has to beat.
     ax : matplotlib.axes.Axes or matplotlib.figure.Figure, optional
         Where to draw; a new figure otherwise.
 
@@ -138,6 +139,9 @@ def plot_rank_scan(scan: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
         ax = style.panel(ax, (5.4, 3.3 + (0.8 if similar is not None else 0)))
         for name, legend, number in curves:
             _curve(ax, scan[name], rank, legend, style.colour(number))
+        if "static_error" in scan:
+            level = float(scan["static_error"].mean())
+            ax.axhline(level, color=style.MUTED, linewidth=1, zorder=0, label="held out, nothing changes")
         _mark_selected(ax, scan)
         ax.set(xlabel="rank (number of motifs)", ylabel="relative error (share of the data's norm)")
         ax.set_xticks(rank if rank.size <= 16 else rank[:: -(-rank.size // 12)])
@@ -168,7 +172,8 @@ def _mark_selected(ax: Axes, scan: xr.Dataset) -> None:
         ax.annotate(f"chosen: {chosen}", (chosen, 1), (4, -2), xycoords=ax.get_xaxis_transform(), va="top",
                     textcoords="offset points", fontsize=8, color=style.MUTED)  # fmt: skip
     elif chosen == 0:
-        ax.set_title("no rank predicts held-out data better than zero", fontsize=9, color=style.FLAG)
+        reason = str(scan.attrs.get("reason", "no rank predicts held-out data"))
+        ax.set_title(f"none: {reason}", fontsize=9, color=style.FLAG)
 
 
 def plot_description_length(communities: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
