@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import SchemaError, SettingsError, expect
 from neurotools.schema import sampling_rate
 from neurotools.schema.regression import without_missing
 
@@ -81,6 +81,8 @@ def rescaled_intervals(fired: np.ndarray, hazard: np.ndarray, rng: np.random.Gen
 
 def _aligned(counts: xr.DataArray, predicted: xr.Dataset) -> tuple[np.ndarray, np.ndarray, xr.DataArray]:
     """Counts and where they were observed, beside the prediction; (sample, unit)."""
+    expect(counts, "an array of spike counts", xr.DataArray)
+    expect(predicted, "a prediction", xr.Dataset, fix="model.predict(fit, counts, design)")
     if "silent_prob" not in predicted:
         raise SchemaError(
             "the prediction has no probability of silence", code="NT-DATA-010",
@@ -132,6 +134,8 @@ def state_triggered_average(
     SchemaError
         Signal and path differ in time.
     """
+    expect(signal, "a signal", xr.DataArray)
+    expect(path, "a path of states", xr.DataArray)
     if edge not in EDGES:
         raise SettingsError(f"edge is one of {EDGES}", found=edge, code="NT-SET-001")
     if path.dims != ("time",) or "time" not in signal.dims or signal.sizes["time"] != path.sizes["time"]:
