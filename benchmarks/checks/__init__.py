@@ -3,6 +3,7 @@
 from benchmarks import block_model, ntf
 from benchmarks.checks import (
     bicluster_data,
+    bicluster_pymc,
     communities,
     connectivity,
     datasets,
@@ -492,6 +493,14 @@ CHECKS = {
             code=SAMPLING,
             group="long",
             budget_s=300.0,
+        ),
+        Check(
+            name="bicluster_pymc",
+            title="Bi-clustering has the posterior means of PyMC, where all labels are summed out",
+            run=bicluster_pymc.posterior_means,
+            code=(*BICLUSTER_DATA, "neurotools/adapters/pymc.py", f"{CHECKS_HERE}/bicluster_pymc.py"),
+            group="long",
+            budget_s=1800.0,
         ),
         Check(
             name="bicluster_allen_heldout",

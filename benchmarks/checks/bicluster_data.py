@@ -19,7 +19,7 @@ from neurotools.numerics.predictive import poisson_log_prob
 
 REFERENCE = "data/glm_reference"
 N_FOLDS = 5
-SWEEPS = {"tune": 60, "draws": 40, "chains": 1}  # of a fold
+SWEEPS = {"tune": 40, "draws": 30, "chains": 1}  # of a fold
 LONG_SWEEPS = {"tune": 250, "draws": 250, "chains": 2}  # where chains are compared
 SEEDS = range(10)
 LEAST = 1e-3  # of a rate that a rival foretells, in counts per bin
@@ -272,7 +272,7 @@ def by_clusters(y: np.ndarray, hidden: np.ndarray, labels: np.ndarray) -> float:
     return bits_per_spike(y, hidden, rate)
 
 
-def soft_svd(y: np.ndarray, hidden: np.ndarray, rank: int, n_iter: int = 100) -> np.ndarray:
+def soft_svd(y: np.ndarray, hidden: np.ndarray, rank: int, n_iter: int = 30) -> np.ndarray:
     """Rates from square roots of counts by singular values, hidden entries filled in as one goes.
 
     The threshold is the best of several for the hidden counts themselves, which favours this rival.
@@ -280,7 +280,7 @@ def soft_svd(y: np.ndarray, hidden: np.ndarray, rank: int, n_iter: int = 100) ->
     root = np.sqrt(y)
     mean = np.where(hidden, 0, root).sum(axis=0) / (~hidden).sum(axis=0)
     best, most = np.broadcast_to(mean**2, y.shape), -np.inf
-    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+    for share in (0.05, 0.15, 0.4):
         filled = np.where(hidden, mean, root) - mean
         threshold = share * np.linalg.svd(filled, compute_uv=False)[0]
         low = np.zeros_like(filled)
