@@ -28,7 +28,7 @@ ALONE = [
         "how-to/your-own-format.md", "how-to/your-own-kernel.md",
     )
 ]  # fmt: skip
-EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
+EXAMPLES = sorted((ROOT / "examples").rglob("plot_*.py"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -28,7 +28,7 @@ def correlation_of_series(x: np.ndarray, shrink: bool) -> np.ndarray:
         r *= scale
         if shrink:
             np.multiply(rows, rows, out=rows)
-            share = _shrinkage(rows @ inverse_square, np.vdot(r, r), n, p)
+            share = _shrinkage(rows @ inverse_square, float(np.vdot(r, r)), n, p)
             r *= 1 - share
         np.einsum("ii->i", r)[...] = 1
     return result
