@@ -97,7 +97,7 @@ nt.plot.plot_all_couplings(fit, relative=True)
 
 # %%
 states = model.predict(fit, counts, design)
-shown = states.sel(time=slice(0, 40))
+shown = states.sel(time=slice(0, 39.99))
 events = recording["events"].to_dataset()
 nt.plot.plot_state_prob(shown, events=events.isel(event=events["onset"].values < 40))
 right = float((states["state_prob"].argmax("state").values == truth["path"].values).mean())
@@ -123,6 +123,10 @@ ax.set_ylabel("held-out gain over one state\n(bits per spike)")
 plt.show()
 change = score[2] - score[1]
 print(f"switching couplings gain {float(change.mean()):+.4f} bits per spike, folds {change.values.round(4)}")
+
+# %%
+# Every fold gains, and none gains as much as a thousandth of a bit: a tenth of what the simulated population
+# gained. If couplings of these ten units change while the animal reaches, they hardly do.
 
 # %%
 # What this does not show
