@@ -315,8 +315,8 @@ def convert(  # noqa: PLR0917  (each is an argument of the command line)
             terminal.as_json({"written": str(out), **({"coverage": coverage} if coverage else {})})
             return
         if coverage:
-            terminal.rows([(how, foreign, ours or "-") for foreign, ours, how in coverage],
-                          ("numbers", "in the file", "here"))  # fmt: skip
+            names = [(how, f"{foreign} -> {ours or 'not needed'}") for foreign, ours, how in coverage]
+            terminal.rows(names, ("numbers", "name in the file -> here"))
             unused = sum(not ours for _, ours, _ in coverage)
             terminal.out.print(
                 f"\n{len(coverage)} tensors in the file, {unused} known and not needed; none missing"

@@ -46,7 +46,9 @@ def package(monkeypatch):
 
 def test_a_model_is_listed_made_and_tuned(package, tmp_path):
     assert "bd:Small" in nt.encoders.list(modality="eeg").index
-    model = nt.encoders.create("bd:Small", head={"steps": 30, "rate": 0.05, "batch": 16, "check_every": 10}, steps=2)
+    model = nt.encoders.create(
+        "bd:Small", head={"steps": 30, "rate": 0.05, "batch": 16, "check_every": 10}, steps=2
+    )
     given = windows(4, 16)
     fit = model.fit(given, out=tmp_path / "fit", groups="recording")
     assert model.transform(fit, given).shape == (64, 4)

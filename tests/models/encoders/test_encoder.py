@@ -214,10 +214,10 @@ def test_parts_of_a_batch_make_the_same_step(data, tmp_path):
 
 
 def test_training_stops_where_the_held_out_loss_rises_and_keeps_the_best(data, tmp_path):
-    model = encoder("elm", rate=30.0, steps=40, check_every=1, patience=2, warmup=0.0, clip=0.0)
+    model = encoder("elm", rate=30.0, steps=30, check_every=1, patience=2, warmup=0.0, clip=0.0)
     fit = model.fit(data, out=tmp_path / "fit", groups="recording")
     losses = fit["held_out_loss"].to_numpy()
-    assert len(losses) < 40
+    assert len(losses) < 30
     assert fit.attrs["best_iteration"] == 1 + losses.argmin()
     held = data.isel(window=np.flatnonzero(fit["split"].to_numpy() == "held_out"))
     assert -model.score(fit, held) == pytest.approx(losses.min(), rel=1e-5)
@@ -312,7 +312,7 @@ def test_trials_are_windows_too(fitted, data):
 @pytest.mark.parametrize("architecture", ["neurogpt", "duin"])
 def test_a_head_tells_conditions_of_recordings_it_never_saw(architecture, tmp_path):
     many = windows(5, 24, seed=3)
-    training_ = {"steps": 60, "rate": 0.01, "batch": 24, "check_every": 20, "patience": 0}
+    training_ = {"steps": 45, "rate": 0.01, "batch": 24, "check_every": 15, "patience": 0}
     sizes = {"head": {**training_, "pool": "flat"}}
     model = encoder(architecture, **sizes)
     fit = model.fit(many, out=tmp_path / "fit", groups="recording")
@@ -330,7 +330,7 @@ def test_a_head_tells_conditions_of_recordings_it_never_saw(architecture, tmp_pa
 
 def test_a_frozen_encoder_is_not_touched_and_a_value_is_told(fitted, data, tmp_path):
     model, fit = fitted
-    frozen = encoder(head={"freeze": True, "steps": 40, "rate": 0.02, "hidden": (8,)})
+    frozen = encoder(head={"freeze": True, "steps": 10, "rate": 0.02, "hidden": (8,)})
     head = frozen.finetune(fit, data, target="amount", out=tmp_path / "head", groups="recording")
     before = folders.opened(fit).network.state_dict()
     after = folders.opened(head).network.body.state_dict()

@@ -28,7 +28,7 @@ sys.path.insert(0, sys.argv[2])
 import torch
 torch.set_num_threads(1)
 from encoder_frame_cases import encoder, windows
-model = encoder(encoder_dropout=0.0, dropout=0.0)
+model = encoder(encoder_dropout=0.0, dropout=0.0, feature_norm="none")
 model.fit(windows(), out=Path(sys.argv[1]), groups="recording")
 """
 
@@ -45,7 +45,7 @@ def in_two_processes(tmp_path):
 
 
 def test_two_processes_equal_one_at_the_same_batch(tmp_path):
-    model = encoder(encoder_dropout=0.0, dropout=0.0)
+    model = encoder(encoder_dropout=0.0, dropout=0.0, feature_norm="none")
     one = model.fit(windows(), out=tmp_path / "one", groups="recording")
     two = in_two_processes(tmp_path)
     for name in ("loss", "held_out_loss"):
