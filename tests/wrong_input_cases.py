@@ -37,6 +37,8 @@ STEPS = {
     "psth": lambda x: nt.psth(x, [2.0, 3.0]),
     "tuning_curve": lambda x: nt.tuning_curve(x, FEATURE),
     "differential_affinity": nt.differential_affinity,
+    "stream_affinity": lambda x: nt.stream_affinity(x, "never.zarr"),
+    "circular_shift": nt.circular_shift, "phase_randomise": nt.phase_randomise,
     "sequence_test": lambda x: nt.sequence_test(x, [1.0, 2.0, 3.0]),
     "association_test": lambda x: nt.association_test(x, FEATURE.to_dataset()),
     "to_mne": nt.to_mne,
@@ -47,7 +49,9 @@ OTHERS = {
     "save": lambda x: nt.save(x, "never.nc"), "open_fit": nt.open_fit, "model_of": nt.model_of,
     "signal": nt.signal, "validate": nt.validate, "content_hash": nt.content_hash, "motif": nt.motif,
     "bin_spikes": lambda x: nt.bin_spikes(x, width_s=0.1), "dense_affinity": nt.dense_affinity,
-    "NTF": MODEL.fit, "BlockModel": nt.BlockModel().fit, "connectome_table": nt.connectome_table,
+    "TensorModel": nt.TensorModel("cp", 2).fit, "bootstrap_motifs": lambda x: nt.bootstrap_motifs(MODEL, x),
+    "core_consistency": lambda x: nt.core_consistency(x, x), "NTF": MODEL.fit,
+    "BlockModel": nt.BlockModel().fit, "connectome_table": nt.connectome_table,
     "dynamic_connectome": lambda x: nt.dynamic_connectome(x, x), "to_pynapple": nt.to_pynapple,
     "from_mne": nt.from_mne, "from_pynapple": nt.from_pynapple, "from_nwb": nt.from_nwb,
     "confounds": lambda x: nt.confounds(x, nt.ConfoundStrategy()), "loud_syllables": nt.loud_syllables,
@@ -66,6 +70,13 @@ OTHERS = {
     "plot_state_similarity": nt.plot.plot_state_similarity, "plot_number": nt.plot.plot_number,
     "plot_state_sequence": nt.plot.plot_state_sequence, "plot_convergence": nt.plot.plot_convergence,
     "plot_cluster_latents": nt.plot.plot_cluster_latents, "plot_calibration": nt.plot.plot_calibration,
+    "psychometric": lambda x: nt.psychometric(x, x, x), "to_arviz": nt.to_arviz,
+    "type_calibration": lambda x: nt.type_calibration(x, x), "plot_couplings": nt.plot.plot_couplings,
+    "plot_all_couplings": nt.plot.plot_all_couplings, "plot_state_prob": nt.plot.plot_state_prob,
+    "plot_transition_diagram": nt.plot.plot_transition_diagram, "plot_state_scan": nt.plot.plot_state_scan,
+    "plot_dwell_times": nt.plot.plot_dwell_times, "plot_state_weights": nt.plot.plot_state_weights,
+    "plot_psychometric": nt.plot.plot_psychometric,
+    "plot_type_calibration": nt.plot.plot_type_calibration,
 }  # fmt: skip
 NO_DATA = {"nothing": None, "a list": [1, 2], "an array without labels": GOOD.to_numpy(), "a number": 3}
 BAD_TRACES = {

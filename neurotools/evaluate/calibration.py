@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import SchemaError, SettingsError, expect
 
 Z90 = 1.6448536269514722  # normal quantile of a 90 % interval
 
@@ -38,6 +38,8 @@ def type_calibration(type_prob: xr.DataArray, truth: xr.DataArray, n_bins: int =
     SchemaError
         The two are not of the same couplings.
     """
+    expect(type_prob, "probabilities of types", xr.DataArray)
+    expect(truth, "the true types", xr.DataArray)
     if "type" not in type_prob.dims or "type" not in type_prob.coords:
         raise SchemaError(
             "probabilities of types need the dimension 'type', with names", found=type_prob.dims

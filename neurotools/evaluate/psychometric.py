@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError, did_you_mean
+from neurotools.errors import SchemaError, SettingsError, did_you_mean, expect
 from neurotools.evaluate.calibration import wilson
 
 LEVELS = 60  # of the stimulus, at which the fit is drawn
@@ -49,6 +49,9 @@ def psychometric(
     SchemaError
         The fit is not of choices, or of other trials.
     """
+    expect(fit, "a fit to choices", xr.Dataset)
+    for part, what in ((choice, "the choices"), (design, "their design")):
+        expect(part, what, xr.DataArray)
     if "feature_weight" not in fit or "trial" not in choice.dims or "unit_to" in fit["feature_weight"].dims:
         raise SchemaError("a psychometric curve needs a fit to choices", found=", ".join(map(str, fit)))
     if fit["state_prob"].sizes.get("trial") != choice.sizes["trial"]:

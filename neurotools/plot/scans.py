@@ -80,12 +80,13 @@ def plot_type_calibration(calibration: xr.Dataset, ax: Axes | Figure | None = No
     -------
     matplotlib.axes.Axes
     """
-    if not {"observed", "observed_interval", "predicted", "n"} <= set(calibration.data_vars):
+    held = set(calibration.data_vars) if isinstance(calibration, xr.Dataset) else {type(calibration).__name__}
+    if not {"observed", "observed_interval", "predicted", "n"} <= held:
         raise SchemaError("a calibration is needed", expected="nt.type_calibration(...)",
-                          found=", ".join(map(str, calibration.data_vars)))  # fmt: skip
-    held = calibration["n"].to_numpy() > 0
-    x, y = calibration["predicted"].to_numpy()[held], calibration["observed"].to_numpy()[held]
-    low, high = calibration["observed_interval"].transpose("bound", "bin").to_numpy()[:, held]
+                          found=", ".join(map(str, held)))  # fmt: skip
+    some = calibration["n"].to_numpy() > 0
+    x, y = calibration["predicted"].to_numpy()[some], calibration["observed"].to_numpy()[some]
+    low, high = calibration["observed_interval"].transpose("bound", "bin").to_numpy()[:, some]
     with style.context():
         ax = style.panel(ax, (3.7, 4.2))
         ax.plot([0, 1], [0, 1], color=style.RULE, linewidth=1.0, linestyle=(0, (4, 3)), zorder=0)
