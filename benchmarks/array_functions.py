@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -17,9 +17,22 @@ import numpy as np
 
 from neurotools import arrays
 from neurotools.arrays import Array, to_device, to_numpy
-from neurotools.numerics import affinity, cp, hmm, ntf, pairs, tensor, units
+from neurotools.numerics import (
+    affinity,
+    cp,
+    glm,
+    hmm,
+    ntf,
+    pairs,
+    switching_scales,
+    switching_terms,
+    tensor,
+    units,
+)
 
-MODULES = (arrays, affinity, pairs, units, tensor, cp, ntf, hmm)
+MODULES = (
+    arrays, affinity, pairs, units, tensor, cp, ntf, hmm, glm, switching_terms, switching_scales,
+)  # fmt: skip
 TOLERANCE = {"float64": 1e-8, "float32": 1e-3}
 N_UNITS, N_SUBJECTS, N_TIME, RANK, RESTARTS = 12, 3, 20, 3, 2
 Rng = np.random.Generator
@@ -178,10 +191,56 @@ def unit_layout(up: Array, down: Array) -> ntf.Layout:
 def chain_functions(initial: Array, transition: Array, likelihood: Array) -> list[Any]:
     """Forward-backward, the best path, and the sum that both stand on."""
     found = hmm.smooth_plain(initial, transition, likelihood, STARTS)
-    path, height = hmm.viterbi(initial, transition, likelihood[0, ...], STARTS)
+    path, height = hmm.viterbi_plain(initial, transition, likelihood[0, ...], STARTS)
     total = arrays.logsumexp(likelihood, axis=-1)
     parts = (found.state_prob, found.filtered_prob, found.pair_sum, found.log_evidence, found.log_predictive)
     return [*parts, path, height, total]
+
+
+def gamma_functions(x: Array) -> list[Array]:
+    """Log of the gamma function and its slopes."""
+    return [arrays.log_gamma(x), arrays.digamma(x), arrays.trigamma(x)]
+
+
+def gram_functions(x: Array, weights: Array) -> list[Array]:
+    """Weighted Gram matrices, and the products that they are made of."""
+    return [glm.weighted_grams(x, weights), glm.packed_outer_plain(x, glm.pair_room(x))]
+
+
+def regression_functions(family: str, link: str) -> Callable[..., list[Array]]:
+    """Likelihoods, slopes and scales of a switching GLM with some samples not observed."""
+
+    def call(*given: Array) -> list[Array]:
+        x, y, prob, weights, seen, trials = given
+        none = 0 * weights[0, ...]
+        gained, ones = link in glm.GAINED, none[0, :] + 1
+        params = switching_terms.Params(weights, none, none[0, :], none[:2, :], 2 * ones)
+        problem = switching_terms.Problem(
+            x, y, np.arange(60) == 0, family, link, none[:, 0], none, none[:, 0], seen=seen,
+            trials=trials if family == "binomial" else None, log_gain_centre=ones if gained else None,
+        )  # fmt: skip
+        params = replace(params, gain=2 * ones) if gained else params
+        bends = glm.LINKS[link].bend(x @ weights[0, ...])
+        found = [*switching_terms.likelihoods(params, prob, problem), bends]
+        found += [*switching_terms.derivatives(params, prob, problem)]
+        moved, known = switching_scales.scale_steps(params, prob, problem)
+        found += [] if known is None else [known, moved.dispersion]
+        own = 1 + switching_terms.own_terms(params, problem)  # log 1! is zero but for rounding
+        return [*found, own, switching_scales.log_gain_centre(y)]
+
+    return call
+
+
+def total_functions(*given: Array) -> list[Array]:
+    """Sums that are plain numbers."""
+    x, y, _, weights, *_ = given
+    none = 0 * weights[0, ...]
+    params = switching_terms.Params(weights, none, none[0, :], none[:2, :], none[0, :] + 2)
+    problem = switching_terms.Problem(
+        x, y, np.arange(60) == 0, "poisson", "softplus", none[:, 0], none, none[:, 0]
+    )
+    xp = arrays.namespace(x)
+    return [xp.asarray(1 + switching_terms.log_normaliser(params, problem), dtype=x.dtype)]
 
 
 def steps(a: Array, b: Array, *model: Array) -> list[Array]:
@@ -210,8 +269,23 @@ def _least_squares_inputs(rng: Rng) -> list[np.ndarray]:
     return [factor, 5 * product, rng.random((RESTARTS, RANK, 9)), rng.random((RESTARTS, 2, RANK, 9))]
 
 
+def _regression_inputs(rng: Rng) -> list[np.ndarray]:
+    x = np.concatenate([np.ones((60, 1)), rng.normal(size=(60, 2))], axis=1)
+    y, prob = rng.integers(0, 2, size=(60, 2)), rng.dirichlet(np.ones(2), size=60)
+    y[:, 1] *= 1 - y[:, 0]  # of several alternatives one is chosen
+    return [x, y, prob, rng.normal(size=(2, 3, 2)), rng.random((60, 2)) < 0.8, rng.integers(1, 5, (60, 2))]
+
+
+LAWS = (
+    ("poisson", "softplus"), ("poisson", "sigmoid_gain"), ("negative_binomial", "log"),
+    ("bernoulli", "sigmoid"), ("binomial", "sigmoid"), ("categorical", "softmax"), ("gaussian", "identity"),
+)  # fmt: skip
 CASES = (
     Case("arrays: like", lambda rng: [rng.random(3)], travel),
+    Case("arrays: log gamma and its slopes", lambda rng: [rng.uniform(0.1, 30, 50)], gamma_functions),
+    Case("glm: Gram matrices", lambda rng: [rng.random((70, 5)), rng.random((70, 3))], gram_functions),
+    *(Case(f"glm: {f}, {link}", _regression_inputs, regression_functions(f, link)) for f, link in LAWS),
+    Case("glm: sums", _regression_inputs, total_functions),
     Case(
         "affinity: slopes and scales",
         lambda rng: [rng.normal(size=(4, 120)), np.cumsum(rng.uniform(0.5, 2, 120))],

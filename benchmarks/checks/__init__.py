@@ -64,7 +64,10 @@ LIBRARIES = (
     "neurotools/arrays.py",
     *SWEEPS,
     "neurotools/numerics/cp.py",
+    "neurotools/numerics/glm.py",
     "neurotools/numerics/hmm.py",
+    "neurotools/numerics/switching_scales.py",
+    "neurotools/numerics/switching_terms.py",
     "benchmarks/array_functions.py",
 )
 CONNECTIVITY = (
