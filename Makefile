@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 VERSION = $(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])')
 CONSTRAINTS = constraints/$(VERSION).txt
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Files of tests, side by side; more processes than four would take more memory than they save time.
+TEST_WORKERS = -n auto --maxprocesses 4 --dist loadfile
 RECIPE = pyproject.toml constraints/py311.txt constraints/py312.txt constraints/py313.txt constraints/torch.txt
 
 .PHONY: help env test-env docs-env demo test lint types contracts extras docs validate validate-long clean
@@ -41,7 +43,7 @@ demo: env
 	$(BIN)/neurotools demo
 
 test: test-env
-	NEUROTOOLS_COMPLETE=1 $(BIN)/python -m pytest
+	NEUROTOOLS_COMPLETE=1 $(BIN)/python -m pytest $(TEST_WORKERS)
 
 lint: test-env
 	$(BIN)/ruff check .

@@ -32,6 +32,7 @@ CONDA_NAMES = {
 IMPORT_NAMES = {
     "scikit-learn": "sklearn",
     "pyyaml": "yaml",
+    "pytest-xdist": "xdist",
     "sphinx-gallery": "sphinx_gallery",
     "pydata-sphinx-theme": "pydata_sphinx_theme",
     "myst-parser": "myst_parser",
