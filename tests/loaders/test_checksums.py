@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import mne
 import numpy as np
@@ -81,6 +82,33 @@ def test_a_checksum_is_no_part_of_what_a_recording_says(fif, content):
 def test_a_file_that_is_knowingly_shorter_is_not_compared(fif, content):
     (fif.parent / "SHA256SUMS").write_text(f"{sum_of(zeroed(content))}  run_raw.fif\n")
     assert "checksum" not in nt.load(fif, allow_truncated=True).attrs
+
+
+def test_a_folder_that_may_not_be_listed_hides_nothing_of_the_file_itself(fif, content, monkeypatch):
+    (fif.parent / "SHA256SUMS").write_text(f"{sum_of(content)}  run_raw.fif\n")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert checksums.compare(fif) == "1 file as stated by SHA256SUMS"
+    assert checksums.compare(fif.parent) == "1 file as stated by SHA256SUMS"
+
+
+def test_only_files_of_the_recording_are_compared(fif, content, monkeypatch):
+    """Dots in names do not make two runs one recording; a path from here is as good as a full one."""
+    names = ("day.1-10.30.fif", "day.1-10.45.fif")
+    for name in names:
+        shutil.copy(fif, fif.with_name(name))
+    rows = [f"{sum_of(content)}  {names[0]}", f"{sum_of(b'')}  {names[1]}", f"{sum_of(content)}  deep/x.fif"]
+    (fif.parent / "SHA256SUMS").write_text("\n".join(rows))
+    assert checksums.compare(fif.with_name(names[0])) == "1 file as stated by SHA256SUMS"
+    (fif.parent / "deep").mkdir()
+    shutil.copy(fif, fif.parent / "deep/x.fif")
+    monkeypatch.chdir(fif.parent)
+    assert checksums.compare(Path("deep")) == "1 file as stated by SHA256SUMS"
+    with pytest.raises(FileError, match="checksum"):
+        checksums.compare(Path(names[1]))
 
 
 def test_a_file_is_hashed_once_until_it_changes(fif, content, monkeypatch):

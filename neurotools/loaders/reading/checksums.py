@@ -64,6 +64,7 @@ def compare(path: Path) -> str | None:
     FileError
         NT-FILE-009 where a file is not the one that its checksum describes.
     """
+    path = path.absolute()
     lists = functools.cache(_lists)  # of each folder once, however many files it holds
     stated = {file: found for file in _belonging(path, lists) if (found := _stated(file, lists)) is not None}
     large = [file for file in stated if file.stat().st_size > HASHED_BYTES]
@@ -82,15 +83,23 @@ def compare(path: Path) -> str | None:
 def _belonging(path: Path, lists: Lists) -> list[Path]:
     """Files of one recording that may have a checksum; of a folder, no more than is listed or lies on top."""
     if not path.is_dir():
-        name = path.name
-        stem = name.rsplit("_", 1)[0] + "_" if name.startswith("sub-") else name.split(".")[0] + "."
-        near = {file for file in path.parent.iterdir() if file == path or file.name.startswith(stem)}
+        name = path.name.removesuffix(".gz")
+        stem = name.rpartition("_")[0] + "_" if name.startswith("sub-") else f"{Path(name).stem}."
+        near = {path, *(file for file in _inside(path.parent) if file.name.startswith(stem))}
     elif any(path.glob("sub-*")):
         return []  # a data set: its recordings come one by one
     else:
         listed = (folder / name for folder, found in lists(path) for name in found)
-        near = {*path.iterdir(), *(file for file in listed if file.is_relative_to(path))}
+        near = {*_inside(path), *(file for file in listed if file.is_relative_to(path))}
     return sorted(file for file in near if file.is_file())
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where it may not be listed, though its files may be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _stated(file: Path, lists: Lists) -> Stated | None:
