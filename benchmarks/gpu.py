@@ -30,7 +30,18 @@ CODE = (
     "neurotools/arrays.py",
     *(
         f"neurotools/numerics/{name}.py"
-        for name in ("affinity", "cp", "hmm", "ntf", "pairs", "tensor", "units")
+        for name in (
+            "affinity",
+            "cp",
+            "glm",
+            "hmm",
+            "ntf",
+            "pairs",
+            "switching_scales",
+            "switching_terms",
+            "tensor",
+            "units",
+        )
     ),
     "benchmarks/array_functions.py",
     "benchmarks/gpu.py",
