@@ -37,7 +37,7 @@ def plot_training(fit: xr.Dataset, ax: Any = None, name: str = "loss") -> Any:
     ax = plt.subplots(figsize=(6, 3.2), layout="constrained")[1] if ax is None else ax
     for key, label in ((name, "trained on"), (f"held_out_{name}", "held out")):
         if key in told:
-            ax.plot(fit["iteration"], fit[key], label=label)
+            ax.plot(fit["iteration"], fit[key], marker=".", label=label)
     stage = fit["stage"].to_numpy()
     for k in np.flatnonzero(stage[1:] != stage[:-1]):
         ax.axvline(float(fit["iteration"][k]), color="0.7", linewidth=1)
