@@ -26,6 +26,7 @@ from benchmarks.checks import (
     switching_data,
     switching_numerics,
     switching_priors,
+    tensors,
     worms,
 )
 from benchmarks.record import Check
@@ -158,6 +159,13 @@ CHECKS = {
             title="Tensors with hidden entries: least squares over the others, nothing imputed",
             run=ranks.hidden_entries,
             code=(*TENSORS, f"{CHECKS_HERE}/ranks.py"),
+        ),
+        Check(
+            name="known_tensors",
+            title="Labelled tensors of real recordings: the P3 of an oddball, and a story many heard",
+            run=tensors.known_tensors,
+            code=(*TENSORS, *RANKS, f"{CHECKS_HERE}/tensors.py"),
+            kind="science",
         ),
         Check(
             name="rank_scans",

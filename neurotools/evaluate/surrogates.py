@@ -99,7 +99,16 @@ def _surrogate(data: xr.DataArray | xr.Dataset, change: Change, name: str, seed:
     if isinstance(data, xr.Dataset):
         return _of_affinity(data, change, rng).assign_attrs(told)
     traces = TRACES.require(data)
-    values = _changed(traces, traces.to_numpy().astype("float64"), change, rng)
+    values = traces.to_numpy().astype("float64")
+    bad = ~np.isfinite(values)
+    lacking = np.isnan(values).all(axis=-1, keepdims=True) & ("subject" in traces.dims)
+    if (bad & ~lacking).any():
+        raise SchemaError(
+            "traces have values that are not finite", code="NT-DATA-003",
+            found=f"{int((bad & ~lacking).sum())} of {values.size}",
+            fix="only with a dimension 'subject' may a unit lack, all NaN",
+        )  # fmt: skip
+    values = _changed(traces, values, change, rng)
     return traces.copy(data=values).transpose(*data.dims).assign_attrs(told)
 
 

@@ -144,6 +144,8 @@ def _space(x: xr.DataArray) -> str:
         raise SchemaError(
             "a recording that is streamed needs dimensions (unit | channel | region, time)", found=x.dims
         )
+    if names[0] in x.coords and len(set(x[names[0]].to_numpy().tolist())) < x.sizes[names[0]]:
+        raise SchemaError(f"labels of {names[0]} are not unique", code="NT-DATA-006")
     if "time" in x.coords:
         check_time(x["time"].to_numpy(), "traces")
     return names[0]
