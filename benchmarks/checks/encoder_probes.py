@@ -236,5 +236,5 @@ def imagery() -> list[Row]:
 
 
 def muse() -> list[Row]:
-    """Balanced accuracy (chance 0.5); neurogpt-nano, 60 steps on the other runs; three pairs of runs, seeds."""
+    """Balanced accuracy (chance 0.5); neurogpt-nano, 60 steps on the other runs; three pairs of runs."""
     return [row for task, words in TASKS.items() for row in rows_of(f"Muse, {words}", muse_folds(task))]
