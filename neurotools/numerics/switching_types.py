@@ -21,6 +21,7 @@ from neurotools.numerics.typed_weights import Wiring, moments
 ACROSS = {"shared": "one type for all states", "state": "one type for each state"}
 SWEEPS = 3  # over all weights in one step
 HALVINGS = 10  # of a step towards the proposal, then of the natural gradient
+FAR_OFF = -1e100  # expected log likelihood of a unit that no step could lead back from
 ROUNDS = 8  # of refreshing the information of weights
 ROUND_STEPS = 6
 ROUNDS_TOL = 0.01  # relative change of the information below which it is settled
@@ -156,9 +157,16 @@ def refreshed(
         typed = replace(
             typed, sender_prob=typed_weights.signs_of_senders(moments(typed, wiring).block, wiring)
         )
-    return _moved(params, typed, moments(typed, wiring)), float(
-        np.abs(information - old).sum() / information.sum()
-    )
+    change = float(np.abs(information - old).sum() / information.sum())
+    for attempt in range(2 * HALVINGS):
+        found = moments(typed, wiring)
+        moved = _moved(params, typed, found)
+        _, expected = switching.likelihoods(moved, state_prob, problem)
+        if bool((to_numpy(expected) + found.gain > FAR_OFF).all()):
+            break
+        # A slope that holds close by can lead far away: a shorter one stays nearer to the prior.
+        typed = replace(typed, linear=typed.linear * (1 / 8 if attempt < 2 * HALVINGS - 2 else 0.0))
+    return moved, change
 
 
 def onward(

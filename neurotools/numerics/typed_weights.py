@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from neurotools.numerics import connection_types as types
 
 LEAST_WIDTH, MOST_WIDTH = 1e-3, 100.0
+MOST_NATS = 1e10  # that a weight can be worth
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def moments(typed: Typed, wiring: Wiring) -> Moments:
     total += np.where(wiring.own, 0.0, block.log_total).sum(axis=0)
     mean[:, at, :] = np.where(own, mean[:, at, :], block.mean)
     square[:, at, :] = np.where(own, square[:, at, :], block.square)
-    gain = total + (0.5 * information * mean**2 - linear * mean).sum(axis=(0, 1))
+    pull = linear * mean
+    gain = total + (0.5 * information * mean**2 - pull).sum(axis=(0, 1))
+    # Terms this large cancel in rounding; no data hold so many nats, so such weights are as good as infinite.
+    gain = np.where(np.abs(pull).max(axis=(0, 1)) < MOST_NATS, gain, -np.inf)
     return Moments(mean, square, gain, sender_gain(typed.sender_prob), block)
 
 

@@ -13,6 +13,7 @@ import neurotools as nt
 from neurotools import schema
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError
 from neurotools.models.switching_glm import FITTING_LINKS
+from neurotools.numerics import switching_prior, switching_types
 
 PRIORS = {
     "ridge": nt.RidgePrior(),
@@ -33,7 +34,14 @@ CASES = [
 ]
 
 
-def observed(family, seed, n_time=120, n_unit=3):
+@pytest.fixture
+def few_rounds(monkeypatch):
+    """One round of learning: rounds are alike, and two objectives in a row say it all."""
+    for module in (switching_prior, switching_types):
+        monkeypatch.setattr(module, "ROUNDS", 1)
+
+
+def observed(family, seed, n_time=80, n_unit=3):
     """Observations of some family in which two states take turns, with histories of two lags."""
     rng = np.random.default_rng(seed)
     turn = (np.arange(n_time) // 20 % 2)[:, None]
@@ -71,12 +79,12 @@ def falls(fit):
 
 
 @pytest.mark.parametrize(("family", "link", "prior"), CASES)
-def test_the_objective_never_falls_whatever_family_link_and_prior(family, link, prior):
+def test_the_objective_never_falls_whatever_family_link_and_prior(family, link, prior, few_rounds):
     counts, design = observed(family, 0)
     model = nt.SwitchingGLM(
         2, family=family, link=link, prior=PRIORS[prior], n_restarts=1, uncertainty="none"
     )
-    model = dataclasses.replace(model, max_iter=6, tol=0.0, uncertainty="none")
+    model = dataclasses.replace(model, max_iter=5, tol=0.0, uncertainty="none")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NeurotoolsWarning)
         fit = model.fit(counts, design)
@@ -126,7 +134,7 @@ def test_types_that_states_share_are_found_better_when_shared(shared_types):
 
 
 def test_types_of_each_state_are_found_and_probabilities_sum_to_one():
-    counts, design, truth, sign = typed_counts(1, "state", n_time=5000)
+    counts, design, truth, sign = typed_counts(1, "state", n_time=4000)
     model = nt.SwitchingGLM(2, link="sigmoid", prior=nt.OneHotPrior(across="state"), n_restarts=1)
     fit = nt.match_states(model.fit(counts, design), truth)
     assert balanced(fit, sign) > 0.8
@@ -136,10 +144,8 @@ def test_types_of_each_state_are_found_and_probabilities_sum_to_one():
     np.testing.assert_allclose(prob.sum("type").to_numpy()[:, off], 1)
     assert np.isnan(prob.to_numpy()[:, ~off]).all()
     assert fit["size_mode"].sel(type="none").isnull()
-    normal = dataclasses.replace(model, prior=nt.GaussianPrior(), n_restarts=1).fit(counts, design)
-    normal = nt.match_states(normal, truth)
-    errors = [float(((part["weight"] - truth["weight"]) ** 2).mean()) for part in (fit, normal)]
-    assert errors[0] < errors[1]
+    error = float(((fit["weight"] - truth["weight"]) ** 2).mean())
+    assert error < 0.15 * float((truth["weight"] ** 2).mean())
 
 
 def test_the_sign_of_every_sender_is_found_under_dales_law():
@@ -248,7 +254,7 @@ def test_the_lasso_reaches_the_optimum_of_its_convex_problem(shared_types):
 
 def test_a_stronger_lasso_leaves_fewer_connections_and_none_in_part(shared_types):
     counts, design, *_ = shared_types
-    counts, design = counts[:1500], design[:1500]
+    counts, design = counts[:700], design[:700]
     left = []
     for strength in (3.0, 10.0, 30.0):
         model = nt.SwitchingGLM(2, link="sigmoid", prior=nt.GroupLasso(strength=strength), n_restarts=1)
@@ -260,7 +266,7 @@ def test_a_stronger_lasso_leaves_fewer_connections_and_none_in_part(shared_types
 
 # ---- elsewhere ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("prior", ["state", "dale", "lasso"])
-def test_devices_agree_under_every_prior(prior, device, shared_types):
+def test_devices_agree_under_every_prior(prior, device, shared_types, few_rounds):
     counts, design, *_ = shared_types
     counts, design = counts[:200, :3], nt.glm_design(counts[:200, :3], nt.ExponentialHistory())
     model = nt.SwitchingGLM(2, link="sigmoid", prior=PRIORS[prior], n_restarts=1, max_iter=4)
@@ -272,7 +278,7 @@ def test_devices_agree_under_every_prior(prior, device, shared_types):
         np.testing.assert_allclose(there[name], here[name], atol=1e-8)
 
 
-def test_a_fit_with_types_is_saved_and_opened(shared_types, tmp_path):
+def test_a_fit_with_types_is_saved_and_opened(shared_types, tmp_path, few_rounds):
     counts, design, *_ = shared_types
     prior = nt.OneHotPrior(across="state", dale=True)
     model = nt.SwitchingGLM(2, link="sigmoid", prior=prior, n_restarts=1, max_iter=3)
@@ -284,7 +290,7 @@ def test_a_fit_with_types_is_saved_and_opened(shared_types, tmp_path):
     assert nt.model_of(opened) == model
 
 
-def test_numbering_of_states_carries_types_along(shared_types):
+def test_numbering_of_states_carries_types_along(shared_types, few_rounds):
     counts, design, *_ = shared_types
     model = nt.SwitchingGLM(2, link="sigmoid", prior=nt.OneHotPrior(across="state"), n_restarts=1, max_iter=6)
     with warnings.catch_warnings():
