@@ -1,14 +1,13 @@
 """Is a sampler right? Its draws with the counts drawn anew after each sweep must be draws from the prior.
 
-Geweke (2004), JASA 99, 799-804. Functionals are named beforehand, none has labels of clusters or states in it,
-and those of heavy tails are taken through a bounded or logarithmic function. Variances of the chain come from
-means of batches. Mutants are defects of published code, made again on purpose: a test that lets them pass is none.
+Geweke (2004), JASA 99, 799-804. Functionals are named beforehand, none has labels of clusters or states in
+it, and those of heavy tails are taken through a bounded or logarithmic function. Variances of the chain come
+from means of batches. Mutants are defects of published code, made again: a test that lets them pass is none.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +42,8 @@ def small_prior(*, poisson: bool = False, process: bool = False, full: bool = Fa
     )
     return Prior(
         n_latent=1, poisson=poisson, full=full, n_states=N_STATES, chain=chain, log_v=log_v,
-        gamma=0.0 if process else 1.0, baseline_sd=0.6, loading_sd=0.7, initial_sd=0.7, noise_scale=0.03,
-        column_precision=20.0, dispersion_shape=3.0, dispersion_rate=1.5,
+        gamma=0.0 if process else 1.0, baseline_sd=1.0, loading_sd=1.0, initial_sd=1.0, noise_scale=0.2,
+        column_precision=6.0, dispersion_shape=3.0, dispersion_rate=1.5,
     )  # fmt: skip
 
 
@@ -80,7 +79,7 @@ def functionals(draw: Draw, y: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Outcome:
-    """z of each functional, and effective draws of the chain."""
+    """The z of each functional, and effective draws of the chain."""
 
     z: np.ndarray
     effective: np.ndarray
@@ -91,34 +90,44 @@ class Outcome:
         return float(np.abs(self.z).max())
 
 
-def test(
-    prior: Prior, n_sweeps: int, n_prior: int, seed: int, moves: tuple[Move, ...] = MOVES,
-    show: Callable[[int], None] = lambda sweep: None,
-) -> Outcome:  # fmt: skip
-    """Compare means of functionals over the chain with those over independent draws from the prior."""
-    rng = np.random.default_rng((seed, 0))
+def sessions() -> np.ndarray:
+    """Where sessions of the small problem begin."""
     start = np.zeros(N_TIME, dtype=bool)
-    start[[0, 4, 9]] = True
-    wanted = np.empty((n_prior, len(NAMES)))
-    for k in range(n_prior):
-        draw = bicluster.draw_prior(rng, N_UNITS, start, prior)
-        wanted[k] = functionals(draw, bicluster.draw_counts(rng, draw))
-    rng = np.random.default_rng((seed, 1))
-    draw = bicluster.draw_prior(rng, N_UNITS, start, prior)
+    start[[0, 4, 8]] = True
+    return start
+
+
+def prior_values(prior: Prior, n: int, seed: object) -> np.ndarray:
+    """Functionals of independent draws of parameters and counts."""
+    rng, found = np.random.default_rng(seed), np.empty((n, len(NAMES)))
+    for k in range(n):
+        draw = bicluster.draw_prior(rng, N_UNITS, sessions(), prior)
+        found[k] = functionals(draw, bicluster.draw_counts(rng, draw))
+    return found
+
+
+def chain_values(
+    prior: Prior, n: int, seed: object, moves: tuple[Move, ...] = MOVES
+) -> np.ndarray:  # fmt: skip
+    """Functionals along a chain in which counts are drawn anew before each sweep; it begins in the prior."""
+    rng, found = np.random.default_rng(seed), np.empty((n, len(NAMES)))
+    draw = bicluster.draw_prior(rng, N_UNITS, sessions(), prior)
+    draw.window = 5
     seen = np.ones((N_UNITS, N_TIME), dtype=bool)
-    found = np.empty((n_sweeps, len(NAMES)))
-    for k in range(n_sweeps):
+    for k in range(n):
         y = bicluster.draw_counts(rng, draw)
-        bicluster.sweep(rng, draw, Counts(y, seen, start), prior, moves)
-        if prior.poisson:
-            draw.window = 5
+        bicluster.sweep(rng, draw, Counts(y, seen, sessions()), prior, moves)
         found[k] = functionals(draw, y)
-        show(k)
-    return compare(wanted, found)
+    return found
+
+
+def joint(prior: Prior, n_sweeps: int, n_prior: int, seed: int, moves: tuple[Move, ...] = MOVES) -> Outcome:
+    """Compare means of functionals over the chain with those over independent draws from the prior."""
+    return compare(prior_values(prior, n_prior, (seed, 0)), chain_values(prior, n_sweeps, (seed, 1), moves))
 
 
 def compare(wanted: np.ndarray, found: np.ndarray) -> Outcome:
-    """z from independent draws and from a chain; 0 where neither varies."""
+    """The z from independent draws and from a chain; 0 where neither varies."""
     size = found.shape[0] // BATCHES
     batch = found[-size * BATCHES :].reshape(BATCHES, size, -1).mean(axis=1)
     error = batch.var(axis=0, ddof=1) / BATCHES
@@ -130,7 +139,7 @@ def compare(wanted: np.ndarray, found: np.ndarray) -> Outcome:
     return Outcome(z, effective)
 
 
-# ---- defects, made again --------------------------------------------------------------------------------------
+# ---- defects, made again ----------------------------------------------------------------------------------
 def backward_by_the_wrong_state(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
     """The step from t to t + 1 takes state t + 1 forwards in time and state t backwards."""
     for c in range(draw.n_clusters):
@@ -161,7 +170,7 @@ def _dynamics(draw: Draw, c: int, k: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return draw.coef[c, k, :, :-1], draw.coef[c, k, :, -1], inverse @ inverse.T
 
 
-def _filtered(
+def _filtered(  # noqa: PLR0917
     draw: Draw, c: int, data: Counts, prior: Prior, omega: np.ndarray, pull: np.ndarray, loading: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     m = loading.shape[1]

@@ -4,6 +4,7 @@ from benchmarks import block_model, ntf
 from benchmarks.checks import (
     bicluster_data,
     bicluster_pymc,
+    bicluster_sampler,
     communities,
     connectivity,
     datasets,
@@ -117,6 +118,17 @@ SAMPLING = (
     "neurotools/numerics/hmm.py",
     "neurotools/numerics/kernels/numba_hmm.py",
     f"{CHECKS_HERE}/sampling.py",
+)
+BICLUSTER_SAMPLER = (
+    "neurotools/numerics/bicluster.py",
+    "neurotools/numerics/mixtures.py",
+    "neurotools/numerics/stickyhdp.py",
+    *(
+        f"neurotools/numerics/kernels/numba_{name}.py"
+        for name in ("bijoint", "bilatents", "bisplits", "bistates", "biunits", "polyagamma", "statespace")
+    ),
+    "benchmarks/geweke.py",
+    f"{CHECKS_HERE}/bicluster_sampler.py",
 )
 BICLUSTER_DATA = (
     "neurotools/models/bicluster",
@@ -502,6 +514,45 @@ CHECKS = {
             title="Hidden chains inside PyMC: draws of NUTS have the posterior means of a grid",
             run=sampling.draws_equal_grid,
             code=SAMPLING,
+            group="long",
+            budget_s=300.0,
+        ),
+        Check(
+            name="bicluster_exact_numbers",
+            title="Bi-clustering: coefficients of mixtures, and dispersions drawn as on a grid",
+            run=bicluster_sampler.exact_numbers,
+            code=BICLUSTER_SAMPLER,
+        ),
+        Check(
+            name="bicluster_joint_test",
+            title="Bi-clustering: sweeps keep the joint law of parameters and counts, and mutants do not",
+            run=bicluster_sampler.joint_test,
+            code=BICLUSTER_SAMPLER,
+            group="long",
+            budget_s=7200.0,
+        ),
+        Check(
+            name="bicluster_calibration",
+            title="Bi-clustering: ranks of draws from the prior among those of their own posterior",
+            run=bicluster_sampler.calibration,
+            code=BICLUSTER_SAMPLER,
+            group="long",
+            budget_s=3600.0,
+        ),
+        Check(
+            name="bicluster_kills",
+            title="Bi-clustering: killed twenty times, a chain gives the draws of one never killed",
+            run=bicluster_sampler.twenty_kills,
+            code=(*BICLUSTER_SAMPLER, "neurotools/models/bicluster"),
+            group="long",
+            budget_s=600.0,
+        ),
+        Check(
+            name="bicluster_speed",
+            title="Bi-clustering: processor time of a sweep, one thread",
+            run=bicluster_sampler.sweep_speed,
+            code=BICLUSTER_SAMPLER,
+            kind="speed",
             group="long",
             budget_s=300.0,
         ),

@@ -89,9 +89,9 @@ Stats = dict[str, float]
 Move = Callable[[np.random.Generator, Draw, Counts, Prior], Stats]
 
 
-# ---- clusters ------------------------------------------------------------------------------------------------
+# ---- clusters ----------------------------------------------------------------------------------------------
 def draw_assignments(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
-    """Cluster, baseline and loadings of each unit, new clusters among the candidates where dynamics are block.
+    """Cluster, baseline and loadings of each unit, also new clusters where dynamics are block.
 
     Full dynamics tie the law of a path to all others, so there clusters come and go by splits alone.
     """
@@ -125,12 +125,12 @@ def split_and_merge(rng: np.random.Generator, draw: Draw, data: Counts, prior: P
 
     stats = dict.fromkeys(("split_tried", "split_accept", "merge_tried", "merge_accept"), 0.0)
     for _ in range(prior.n_splits if draw.cluster.size > 1 else 0):
-        i, l = rng.choice(draw.cluster.size, 2, replace=False)
-        kind = "split" if draw.cluster[i] == draw.cluster[l] else "merge"
+        i, other = rng.choice(draw.cluster.size, 2, replace=False)
+        kind = "split" if draw.cluster[i] == draw.cluster[other] else "merge"
         latent, size = with_spare(draw.latent, draw.cluster, 1)
         n_cluster, accepted = split_or_merge(
             rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size,
-            draw.n_clusters, i, l, prior.log_v, prior.gamma, draw.state, data.start, prior.n_states,
+            draw.n_clusters, i, other, prior.log_v, prior.gamma, draw.state, data.start, prior.n_states,
             prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise_scale, prior.full,
         )  # fmt: skip
         draw.latent = latent[:n_cluster].copy()
@@ -139,7 +139,7 @@ def split_and_merge(rng: np.random.Generator, draw: Draw, data: Counts, prior: P
     return stats
 
 
-# ---- states and dynamics ---------------------------------------------------------------------------------------
+# ---- states and dynamics -----------------------------------------------------------------------------------
 def paths(draw: Draw, full: bool) -> Float[np.ndarray, "group time q"]:
     """Paths of groups of clusters that share dynamics: a group for each, or one for all."""
     if not full:
@@ -191,31 +191,67 @@ def draw_chain(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior)
     return {}
 
 
-# ---- paths -------------------------------------------------------------------------------------------------------
+# ---- paths -------------------------------------------------------------------------------------------------
 def draw_paths(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
-    """Paths of all clusters: exactly given Polya-Gamma variates, or window by window where counts are Poisson."""
+    """Paths of all clusters: at once given Polya-Gamma variates, or by windows where counts are Poisson."""
     from neurotools.numerics.kernels import numba_bilatents as kernels
 
-    stacked, m = paths(draw, prior.full), draw.theta.shape[1]
-    column = draw.cluster * m if prior.full else np.zeros_like(draw.cluster)
+    stacked, column = paths(draw, prior.full), columns(draw, prior.full)
     accepted = tried = 0
     for group, path in enumerate(stacked):
-        units = np.arange(column.size) if prior.full else np.flatnonzero(draw.cluster == group)
         given = (
             path, draw.coef[group], draw.root[group], draw.state, data.start, prior.initial_sd**-2.0,
-            data.y, data.seen, draw.dispersion, units, column, draw.theta,
+            data.y, data.seen, draw.dispersion, units_of(draw, group, prior.full), column, draw.theta,
         )  # fmt: skip
         if prior.poisson:
             passed, n = kernels.draw_path_windows(rng, *given, draw.window)
             accepted, tried = accepted + passed, tried + n
         else:
             kernels.draw_path_augmented(rng, *given)
-    if prior.full:
-        draw.latent = np.ascontiguousarray(np.moveaxis(stacked[0].reshape(-1, draw.n_clusters, m), 1, 0))
+    unstack(draw, stacked, prior.full)
     return {"latent_accept": accepted / tried if tried else 1.0}
 
 
-# ---- units -------------------------------------------------------------------------------------------------------
+def reroute_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Other states for stretches of time, paths around them integrated out; not for Poisson counts."""
+    from neurotools.numerics.kernels.numba_bijoint import augment, reroute
+
+    if prior.poisson:
+        return {"joint_accept": np.nan}
+    stacked, column = paths(draw, prior.full), columns(draw, prior.full)
+    n_group, n_time, q = stacked.shape
+    weight, pull = np.zeros((n_group, n_time, q, q)), np.zeros((n_group, n_time, q))
+    for group, path in enumerate(stacked):
+        units = units_of(draw, group, prior.full)
+        counts = (data.y, data.seen, draw.dispersion, units, column, draw.theta)
+        augment(rng, path, *counts, weight[group], pull[group])
+    tries = max(FEWEST_STRETCHES, n_time // BINS_A_STRETCH)
+    accepted = reroute(
+        rng, stacked, draw.coef, draw.root, draw.state, data.start, draw.chain.transition,
+        prior.initial_sd**-2.0, weight, pull, tries,
+    )  # fmt: skip
+    unstack(draw, stacked, prior.full)
+    return {"joint_accept": accepted / tries}
+
+
+def columns(draw: Draw, full: bool) -> Int[np.ndarray, " unit"]:
+    """At which column of its group's path each unit's cluster begins."""
+    return draw.cluster * draw.theta.shape[1] if full else np.zeros_like(draw.cluster)
+
+
+def units_of(draw: Draw, group: int, full: bool) -> Int[np.ndarray, " member"]:
+    """Units whose clusters are in a group."""
+    return np.arange(draw.cluster.size) if full else np.flatnonzero(draw.cluster == group)
+
+
+def unstack(draw: Draw, stacked: Float[Array, "group time q"], full: bool) -> None:
+    """Put paths of groups back where they belong; those of single clusters are there already."""
+    if full:
+        parts = stacked[0].reshape(stacked.shape[1], draw.n_clusters, -1)
+        draw.latent = np.ascontiguousarray(np.moveaxis(parts, 1, 0))
+
+
+# ---- units -------------------------------------------------------------------------------------------------
 def draw_units(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
     """Baseline and loadings of every unit, its cluster held."""
     from neurotools.numerics.kernels.numba_biunits import draw_unit_parameters
@@ -269,7 +305,7 @@ def tuned_window(window: int, accepted: float, n_time: int) -> int:
     return min(n_time, math.ceil(window * 1.25)) if accepted > high else window
 
 
-# ---- the law itself ------------------------------------------------------------------------------------------------
+# ---- the law itself ----------------------------------------------------------------------------------------
 def log_rates(draw: Draw) -> Float[np.ndarray, "unit time"]:
     """Log of the expected count of every unit and bin."""
     path = draw.latent[draw.cluster]

@@ -1,7 +1,7 @@
 """Laws of random partitions: mixtures of finitely many components, and the Dirichlet process.
 
-A partition of n things into blocks of sizes n_1, ..., n_t has probability V_n(t) prod_c gamma (gamma + 1) ...
-(gamma + n_c - 1), the product having n_c factors. Everything is in logarithms, so no number of units is too large.
+A partition of n things into blocks of sizes n_1, ..., n_t has probability V_n(t) times, for each block, gamma
+(gamma + 1) ... (gamma + n_c - 1). Everything is in logarithms, so no number of units is too large.
 Miller & Harrison (2018), JASA 113, 340-356, eqs. 3.2-3.5.
 """
 
@@ -18,7 +18,7 @@ SERIES_TOL = 1e-16  # a sum ends when what is left is a smaller share of it
 
 
 def finite_mixture_coefficients(n: int, rho: float, gamma: float = 1.0) -> Float[np.ndarray, " blocks"]:
-    """log V_n(t) for t = 0, ..., n + 1, where the number of components is geometric: (1 - rho)^(k-1) rho.
+    """Logarithms of V_n(t) for t = 0, ..., n + 1; the number of components is geometric: (1 - rho)^(k-1) rho.
 
         V_n(t) = sum_{k >= t} k (k-1) ... (k-t+1) / (gamma k)^(n) p(k),   x^(n) = x (x+1) ... (x+n-1)
 
@@ -41,7 +41,7 @@ def _log_series(n: int, t: int, log_fail: float, log_rho: float, gamma: float) -
             gammaln(k + 1) - gammaln(k - t + 1) - gammaln(gamma * k + n) + gammaln(gamma * k)
             + (k - 1) * log_fail + log_rho
         )  # fmt: skip
-        before, total = total, float(np.logaddexp.reduce([total, *terms.tolist()]))
+        total = float(np.logaddexp.reduce([total, *terms.tolist()]))
         # Terms rise, then fall at least like those of a geometric series with the ratio of the last two.
         ratio = float(terms[-1] - terms[-2])
         if ratio < 0 and terms[-1] - math.log(-math.expm1(ratio)) < total + math.log(SERIES_TOL):
@@ -50,7 +50,7 @@ def _log_series(n: int, t: int, log_fail: float, log_rho: float, gamma: float) -
 
 
 def dirichlet_process_coefficients(n: int, alpha: float) -> Float[np.ndarray, " blocks"]:
-    """log V_n(t) of the Dirichlet process, whose blocks weigh (n_c - 1)!: alpha^t / alpha^(n), gamma = 0.
+    """Logarithms of V_n(t) = alpha^t / alpha^(n) of the Dirichlet process, where gamma is 0.
 
     Blocks weigh Gamma(n_c) in place of Gamma(gamma + n_c) / Gamma(gamma).
     """
@@ -63,9 +63,7 @@ def dirichlet_process_coefficients(n: int, alpha: float) -> Float[np.ndarray, " 
 def log_partition_prob(
     sizes: Int[Array, " block"], coefficients: Float[Array, " blocks"], gamma: float
 ) -> float:
-    """Log probability of one partition from the sizes of its blocks; ``gamma`` is 0 for a Dirichlet process."""
-    from scipy.special import gammaln
-
+    """Log probability of one partition by the sizes of its blocks; ``gamma`` is 0 for a Dirichlet process."""
     sizes = np.asarray(sizes, dtype="float64")
     return float(coefficients[sizes.size] + block_weight(sizes, gamma).sum())
 

@@ -77,7 +77,7 @@ def dense_precision(
     return out
 
 
-# ---- dynamics ------------------------------------------------------------------------------------------------
+# ---- dynamics ----------------------------------------------------------------------------------------------
 def draw_dynamics(
     rng: np.random.Generator, path: Float[Array, "time q"], state: Int[Array, " time"],
     start: Bool[Array, " time"], n_states: int, *, column_precision: float = 1.0, scale: float = 0.01,

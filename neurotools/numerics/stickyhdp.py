@@ -123,10 +123,10 @@ def draw_tables(
     return np.bincount(owner, weights=new, minlength=flat.size).astype("int64").reshape(customers.shape)
 
 
-def _draw_mass(
+def _draw_mass(  # noqa: PLR0917
     rng: np.random.Generator, tables: float, mass: float, customers: Array, shape: float, rate: float
 ) -> float:
-    """A concentration given tables and customers of its restaurants (Escobar & West 1995, by Gamma(a)/Gamma(a+n))."""
+    """A concentration given tables and customers of its restaurants (Escobar & West 1995)."""
     present = customers[customers > 0]
     log_eta = np.log(np.maximum(rng.beta(mass, present), TINY)) if present.size else np.zeros(1)
     return float(max(rng.gamma(shape + tables) / (rate - log_eta.sum()), TINY))

@@ -240,7 +240,8 @@ class BiCluster:
         data, array, mask = asked(counts, held_out)
         check_amounts(draws, tune, chains, keep, checkpoint_s)
         prior, interval = self.prior(data.y.shape[0]), intervals(data.y.shape[1])
-        kept = whole_draws(draws, keep, chains, *data.y.shape, self.latent_dim)
+        n_units, n_time = data.y.shape
+        kept = whole_draws(draws, keep, chains, n_units, n_time, self.latent_dim)
         folder = None if checkpoint is None else Path(checkpoint)
         jobs = [
             Job(data, prior, interval, tune, draws, kept, self.seed, chain, folder, checkpoint_s)
@@ -290,7 +291,7 @@ class BiCluster:
         judged = hidden if hidden.any() else np.ones_like(hidden)
         seen = ~hidden if hidden.any() else judged
         mean = (y * seen).sum(1, keepdims=True) / np.maximum(seen.sum(1, keepdims=True), 1)
-        log_prob = log_mean(fit["moments/log_prob"]).transpose("unit", "time").to_numpy()
+        log_prob = log_mean(fit["moments"].to_dataset()["log_prob"]).transpose("unit", "time").to_numpy()
         if not y[judged].sum() > 0:
             raise SchemaError("there are no spikes to score", code="NT-DATA-010", found="counts are all zero")
         gain = (log_prob - log_poisson(y, np.broadcast_to(np.maximum(mean, 1e-3), y.shape)))[judged].sum()
@@ -380,7 +381,8 @@ def check_same_counts(post: Any, counts: Any) -> xr.DataArray:
 def log_mean(log_prob: xr.DataArray) -> xr.DataArray:
     """Log of the mean over chains of what is given by its logarithm."""
     top = log_prob.max("chain")
-    return np.log(np.exp(log_prob - top).mean("chain")) + top
+    share: xr.DataArray = xr.apply_ufunc(np.exp, log_prob - top)
+    return xr.apply_ufunc(np.log, share.mean("chain")) + top
 
 
 def log_poisson(y: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import json
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -101,8 +102,8 @@ def one_sweep(rng: np.random.Generator, draw: Draw, job: Job, sweep: int, record
         record.note(rng, sweep - job.n_tune, draw, stats)
 
 
-# ---- on disk -------------------------------------------------------------------------------------------------
-def kept(
+# ---- on disk -----------------------------------------------------------------------------------------------
+def kept(  # noqa: PLR0917
     file: Path, mark: str, rng: np.random.Generator, sweep: int, draw: Draw, record: Record
 ) -> None:  # fmt: skip
     """Write a chain, whole or not at all."""
@@ -115,11 +116,11 @@ def kept(
 
 
 def restored(file: Path, mark: str, rng: np.random.Generator, record: Record) -> tuple[int, Draw]:
-    """A chain as it was written: its sweep and where it is; generator and record are set to what they were."""
+    """A chain as it was written: its sweep and where it is; generator and record become what they were."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ResultError(
             "the chain that was kept cannot be read", path=file, found=error,
             fix="delete the file; the chain then begins anew",
@@ -140,7 +141,7 @@ def restored(file: Path, mark: str, rng: np.random.Generator, record: Record) ->
     return int(found["sweep"]), Draw(**pick["draw."], chain=Chain(**chain), window=window)
 
 
-# ---- side by side ----------------------------------------------------------------------------------------------
+# ---- side by side ------------------------------------------------------------------------------------------
 def run_all(jobs: Sequence[Job], cores: int | None) -> list[Record]:
     """All chains, in processes of their own where that is worth it; the same draws either way."""
     import os

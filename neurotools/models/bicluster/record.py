@@ -50,7 +50,7 @@ class Record:
             {name: np.zeros((n, n_time)) for name in SUMS}, {},
         )  # fmt: skip
 
-    # ---- to and from a file ----------------------------------------------------------------------------------
+    # ---- to and from a file --------------------------------------------------------------------------------
     def arrays(self, sweep: int) -> dict[str, np.ndarray]:
         """Everything that has been noted, by name."""
         return (
@@ -65,7 +65,7 @@ class Record:
             kind, _, rest = name.partition(".")
             {"each": self.each, "sums": self.sums, "whole": self.whole}[kind][rest] = array
 
-    # ---- one draw ------------------------------------------------------------------------------------------------
+    # ---- one draw ------------------------------------------------------------------------------------------
     def note(self, rng: np.random.Generator, k: int, draw: Draw, stats: Stats) -> None:
         """Note draw k; labels are numbered by size."""
         from neurotools.numerics.kernels.numba_birecord import accumulate
@@ -119,7 +119,7 @@ class Record:
 
 
 def dynamics_of(draw: Draw, clusters: np.ndarray, states: np.ndarray, full: bool) -> dict[str, np.ndarray]:
-    """Matrix, offset and noise of given states and clusters, in their order; what sends before what receives."""
+    """Matrix, offset and noise of given states and clusters; what sends before what receives."""
     J, m = clusters.size, draw.theta.shape[1]
     coef = draw.coef[:, states]
     noise = np.linalg.inv(np.swapaxes(draw.root, -1, -2) @ draw.root)[:, states]

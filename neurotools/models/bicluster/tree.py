@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,7 +33,9 @@ def intervals(n_time: int) -> np.ndarray:
     return (np.arange(n_time) * n // n_time).astype("int64")
 
 
-def whole_draws(draws: int, keep: int, chains: int, n_units: int, n_time: int, latent_dim: int) -> np.ndarray:
+def whole_draws(  # noqa: PLR0917
+    draws: int, keep: int, chains: int, n_units: int, n_time: int, latent_dim: int
+) -> np.ndarray:
     """Numbers of the draws to keep whole: evenly spaced, the last among them."""
     # replicated counts of 4 bytes, and latents of as many clusters as may be expected
     size = 4 * n_time * (n_units + (latent_dim + 1) * max(2.0, n_units**0.5)) * chains
@@ -51,8 +54,8 @@ def as_tree(
         shared.setdefault(dim, xr.Variable(dim, np.arange(counts.sizes[dim])))
     chain = {"chain": np.arange(len(records))}
     groups: dict[str, xr.Dataset] = {
-        "posterior": of_draws(records, False).assign_coords(draw=draw, **chain),
-        "sample_stats": of_draws(records, True).assign_coords(draw=draw, **chain),
+        "posterior": of_draws(records, False).assign_coords({"draw": draw, **chain}),
+        "sample_stats": of_draws(records, True).assign_coords({"draw": draw, **chain}),
         **of_whole(records),
         "moments": moments(records).assign_coords(chain),
         "observed_data": xr.Dataset({"counts": counts.astype("int64").drop_vars(counts.coords)}),
@@ -60,7 +63,7 @@ def as_tree(
     }
     groups["observed_data"]["counts"].attrs = {"units": "count"}
     for name in ("thinned", "posterior_predictive"):
-        groups[name] = groups[name].assign_coords(draw=draw[first.kept], **chain)
+        groups[name] = groups[name].assign_coords({"draw": draw[first.kept], **chain})
     named = {}
     for name, group in groups.items():
         for dim in ("state", "state_to", "cluster", "cluster_to", "component", "component_to", "interval"):
@@ -119,7 +122,8 @@ def padded(records: Sequence[Record], name: str) -> np.ndarray:
     out = np.full((len(arrays), len(arrays[0]), *shape), np.nan, dtype="float32")
     for chain, row in enumerate(arrays):
         for draw, a in enumerate(row):
-            out[(chain, draw, *map(slice, a.shape))] = a
+            place: Any = (chain, draw, *map(slice, a.shape))
+            out[place] = a
     return out
 
 

@@ -15,7 +15,6 @@ from numba import njit
 from neurotools.numerics.kernels.numba_biunits import fit_unit, point
 from neurotools.numerics.kernels.numba_polyagamma import draw_one
 from neurotools.numerics.kernels.numba_statespace import (
-    cholesky,
     factorise,
     invert_lower,
     moments_of_path,
@@ -61,7 +60,7 @@ def _group_rate(path, column, theta, t):
 # ---- negative binomial: Gaussian given Polya-Gamma variates ------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_path_augmented(
+def draw_path_augmented(  # noqa: PLR0917
     rng, path, coef, root, state, start, initial_precision, y, seen, r, units, column, theta
 ):
     """The whole path of a group from its full conditional given fresh Polya-Gamma variates."""
@@ -138,7 +137,22 @@ def _window_law(window, first, prior_diag, prior_off, prior_lin, path, y, seen, 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_path_windows(
+def _step(path, mean):
+    """Go to ``mean``, or as far as ``STEP_LIMIT``, in place; how far away it was."""
+    reach = 0.0
+    for t in range(path.shape[0]):
+        for a in range(path.shape[1]):
+            reach = max(reach, abs(mean[t, a] - path[t, a]))
+    share = min(1.0, STEP_LIMIT / max(reach, 1e-300))
+    for t in range(path.shape[0]):
+        for a in range(path.shape[1]):
+            path[t, a] += share * (mean[t, a] - path[t, a])
+    return reach
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def draw_path_windows(  # noqa: PLR0917
     rng, path, coef, root, state, start, initial_precision, y, seen, r, units, column, theta, length
 ):
     """Metropolis-Hastings of the path of a group, window after window; numbers accepted and tried.
@@ -159,16 +173,17 @@ def draw_path_windows(
         for _ in range(WINDOW_STEPS):
             if not ok:
                 break
-            step = mean - mode
-            reach = np.abs(step).max()
-            mode = mode + step * min(1.0, STEP_LIMIT / max(reach, 1e-300))
+            reach = _step(mode, mean)
             low, left, mean, _, ok = _window_law(mode, *rest)
             if reach < WINDOW_TOL:
                 converged = ok
                 break
         if converged:
             n = last - first
-            new = solve_path(low, left, np.zeros((n, q)), normals(rng, n, q)) + mean
+            new = solve_path(low, left, np.zeros((n, q)), normals(rng, n, q))
+            for t in range(n):
+                for a in range(q):
+                    new[t, a] += mean[t, a]
             _, _, _, value_new, sane = _window_law(new, *rest)
             gain = value_new - value_now
             gain += path_log_density(low, left, now - mean) - path_log_density(low, left, new - mean)
@@ -223,7 +238,9 @@ def _messages(log_likelihood, transition, start):
                 for j in range(n_state):
                     s += transition[k, j] * message[t + 1, j]
             message[t, k] = math.exp(log_likelihood[t, k] - top) * s
-        message[t] /= message[t].max()
+        top = message[t].max()
+        for k in range(n_state):
+            message[t, k] /= top
     return message
 
 
@@ -284,17 +301,34 @@ def _residuals(y, seen, r, units, mean, level):  # noqa: PLR0917
 
 @njit(cache=True, fastmath=False)
 @no_type_check
+def _dot(a, b):
+    s = 0.0
+    for t in range(a.size):
+        s += a[t] * b[t]
+    return s
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
 def _leading_pattern(rest, path, k):
     """The k-th pattern over time of residuals, by power iteration, orthogonal to those in ``path``."""
     pattern = np.zeros(rest.shape[1])
     for u in range(rest.shape[0]):
-        pattern += math.sin(1.0 + 2.3 * k * (u + 1.0)) * rest[u]
+        for t in range(pattern.size):
+            pattern[t] += math.sin(1.0 + 2.3 * k * (u + 1.0)) * rest[u, t]
     for _ in range(POWER_STEPS):
-        pattern = (rest @ pattern) @ rest
+        turned = np.zeros(pattern.size)
+        for u in range(rest.shape[0]):
+            along = _dot(rest[u], pattern)
+            for t in range(pattern.size):
+                turned[t] += along * rest[u, t]
         for b in range(1, k):
-            known = path[:, b].copy()
-            pattern -= (pattern * known).sum() / max((known**2).sum(), 1e-12) * known
-        pattern /= max(math.sqrt((pattern**2).sum()), 1e-12)
+            along = _dot(turned, path[:, b]) / max(_dot(path[:, b], path[:, b]), 1e-12)
+            for t in range(pattern.size):
+                turned[t] -= along * path[t, b]
+        length = max(math.sqrt(_dot(turned, turned)), 1e-12)
+        for t in range(pattern.size):
+            pattern[t] = turned[t] / length
     return pattern
 
 
@@ -315,7 +349,9 @@ def _rough_path(y, seen, r, units, m):
     if units.size > 1:
         rest = _residuals(y, seen, r, units, mean, path[:, 0])
         for k in range(1, m):
-            path[:, k] = ROUGH_SD * math.sqrt(n_time) * _leading_pattern(rest, path, k)
+            pattern = _leading_pattern(rest, path, k)
+            for t in range(n_time):
+                path[t, k] = ROUGH_SD * math.sqrt(n_time) * pattern[t]
     return path
 
 
@@ -328,9 +364,11 @@ def _expected_dynamics(path, state, start, n_state, column_precision, scale):  #
     coef, root = np.empty((n_state, q, q + 1)), np.empty((n_state, q, q))
     for k in range(n_state):
         _, coef[k], spread, _ = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, scale)
-        cov = (spread @ spread.T) / (1.0 + count[k])
-        cholesky(cov)
-        root[k] = invert_lower(cov)
+        # the posterior mean of Q is spread spread' over this; it is definite, so is its factor
+        for i in range(q):
+            for j in range(q):
+                spread[i, j] /= math.sqrt(1.0 + count[k])
+        root[k] = invert_lower(spread)
     return coef, root
 
 
@@ -341,8 +379,10 @@ def _toward(path, coef, root, state, start, initial_sd, y, seen, r, units, theta
     column = np.zeros(y.shape[0], dtype=np.int64)
     diag, off, lin = prior_precision(coef, root, state, start, initial_sd**-2.0)
     low, left, mean, _, ok = _window_law(path, 0, diag, off, lin, path, y, seen, r, units, column, theta)
-    reach = np.abs(mean - path).max() if ok else 1.0
-    return path + (mean - path) * min(1.0, STEP_LIMIT / max(reach, 1e-300)), low, left, mean, ok
+    there = path.copy()
+    if ok:
+        _step(there, mean)
+    return there, low, left, mean, ok
 
 
 @njit(cache=True, fastmath=False)

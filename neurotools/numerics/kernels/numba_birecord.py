@@ -45,7 +45,7 @@ def prob_below(y, r, eta, own):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def describe(y, seen, r, cluster, theta, latent, interval, unit_mean, unit_sd, interval_rate):
+def describe(y, seen, r, cluster, theta, latent, interval, unit_mean, unit_sd, interval_rate):  # noqa: PLR0917
     """Log rates of each unit over time, mean counts in intervals; log likelihood of the counts seen."""
     n, n_time = y.shape
     total = 0.0
@@ -74,7 +74,7 @@ def describe(y, seen, r, cluster, theta, latent, interval, unit_mean, unit_sd, i
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def accumulate(y, r, cluster, theta, latent, log_sum, log_square, rate_sum, prob_sum, below_sum):
+def accumulate(y, r, cluster, theta, latent, log_sum, log_square, rate_sum, prob_sum, below_sum):  # noqa: PLR0917
     """Add one draw to running sums (unit, time): log rate, its square, rate, p(count), P(fewer)."""
     n, n_time = y.shape
     for i in range(n):

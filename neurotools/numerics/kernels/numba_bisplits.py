@@ -1,9 +1,10 @@
 """Splitting and merging clusters with the full Hastings ratio; in loops.
 
-A pair of units is drawn. Together in one cluster, the second leaves with some of the others to a new cluster,
-whose path is drawn from a Gaussian law of their counts; the cluster of the first keeps its path. Apart, the
-cluster of the second is merged into that of the first, whose path stays. Each is the other's reverse. Dynamics
-are integrated out.
+A pair of units is drawn. Together in one cluster, the second leaves with some of the others to a new
+cluster: parameters of the leavers come from the prior or from around their modes on a path found from their
+counts, and the new path from a Gaussian law given these. The cluster of the first keeps its path. Apart, the
+cluster of the second is merged into that of the first. Each is the other's reverse; dynamics are integrated
+out.
 Jain & Neal (2007), Bayesian Analysis 2, 445-472, with a launch state that is a function of the data.
 """
 
@@ -36,7 +37,7 @@ LOGIT_LIMIT = 5.0  # a unit may always go either way
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def leaving_logits(
+def leaving_logits(  # noqa: PLR0917
     y,
     seen,
     r,
@@ -167,11 +168,15 @@ def _block_weight(size, gamma):
 @no_type_check
 def _others(cluster, i, other):
     """Units in the clusters of two units but the two, and which of them are with the second."""
-    among = (cluster == cluster[i]) | (cluster == cluster[other])
-    among[i] = False
-    among[other] = False
-    members = np.flatnonzero(among)
-    return members, cluster[members] == cluster[other]
+    members = np.empty(cluster.size, dtype=np.int64)
+    with_other = np.zeros(cluster.size, dtype=np.bool_)
+    n = 0
+    for u in range(cluster.size):
+        if u not in (i, other) and cluster[u] in (cluster[i], cluster[other]):
+            members[n] = u
+            with_other[n] = cluster[u] == cluster[other]
+            n += 1
+    return members[:n].copy(), with_other[:n].copy()
 
 
 @njit(cache=True, fastmath=False)
@@ -220,11 +225,11 @@ def _excess(y, seen, r, units, theta, path, law, launched, precision):  # noqa: 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def split_or_merge(
+def split_or_merge(  # noqa: PLR0917
     rng, y, seen, r, cluster, theta, latent, size, n_cluster, i, other,
     log_v, gamma, state, start, n_state, precision, initial_sd, column_precision, scale, full,
-):  # fmt: skip  # noqa: PLR0917
-    """One proposal for a pair of units; ``latent`` needs a spare slot. Number of clusters, and if accepted."""
+):  # fmt: skip
+    """One proposal for a pair of units; ``latent`` needs a spare slot. Number of clusters, if accepted."""
     split = cluster[i] == cluster[other]
     if not split:
         _to_last(latent, size, cluster, cluster[other], n_cluster - 1)
@@ -250,7 +255,8 @@ def split_or_merge(
     if not ok:
         return n_cluster, False
     if split:
-        latent[b] = mean + solve_path(low, left, np.zeros(mean.shape), normals(rng, *mean.shape))
+        latent[b] = mean
+        latent[b] += solve_path(low, left, np.zeros(mean.shape), normals(rng, mean.shape[0], mean.shape[1]))
     # log ratio of two clusters over one; that of a merge is its negative
     gain = _excess(y, seen, r, units, apart, latent[b], (low, left, mean), launched, precision)
     gain += _added_path(latent, b + 1, *shape, full)

@@ -1,7 +1,7 @@
 """Stretches of time given to other states, dynamics and transitions integrated out; in loops.
 
-Drawing all states at once, given dynamics, hardly ever empties a state: the dynamics of each have grown to fit
-its bins. Here a stretch changes its state by the ratio of evidences, so states merge, split and come anew.
+Drawing all states at once, given dynamics, hardly ever empties a state: the dynamics of each have grown to
+fit its bins. Here a stretch changes its state by the ratio of evidences: states merge, split and come anew.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _log_rows(moves, weight):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _change(moves, state, start, first, last, label):
+def _change(moves, state, start, first, last, label):  # noqa: PLR0917
     """Give a stretch a label; transitions follow."""
     n_time = state.size
     for sign in (-1, 1):
@@ -102,7 +102,8 @@ def _stretch(rng, state, start):
 @no_type_check
 def _shift(sums, of_stretch, old, new, sign):
     """Move the sums of a stretch from one state to another, or back."""
-    for total, part in zip(sums, of_stretch):
+    for which in range(3):
+        total, part = sums[which], of_stretch[which]
         total[:, old] -= sign * part
         total[:, new] += sign * part
 

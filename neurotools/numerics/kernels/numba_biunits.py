@@ -87,7 +87,7 @@ def log_prior(theta, precision):
 # ---- a unit's parameters given a path ----------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _objective(y, seen, r, path, theta, precision, slope, curve):
+def _objective(y, seen, r, path, theta, precision, slope, curve):  # noqa: PLR0917
     """Log posterior of a unit's parameters; fills its slope and its negative curvature."""
     m = theta.size
     log_r = math.log(r)
@@ -160,7 +160,7 @@ def _first_guess(y, seen, path):
 @njit(cache=True, fastmath=False)
 @no_type_check
 def _climb(y, seen, r, path, precision, value, theta, step, trial, slope, curve):  # noqa: PLR0917
-    """Go along a step, less far until the log posterior does not fall; its value, -inf where it always does."""
+    """Go along a step, less far until the log posterior does not fall; its value, -inf if it always does."""
     size = 1.0
     for _ in range(HALVINGS):
         for i in range(theta.size):
@@ -174,7 +174,7 @@ def _climb(y, seen, r, path, precision, value, theta, step, trial, slope, curve)
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def fit_unit(y, seen, r, path, precision, centre, low):
+def fit_unit(y, seen, r, path, precision, centre, low):  # noqa: PLR0917
     """Laplace's approximation of a unit's parameters given a path, from a fixed start.
 
     Fills the ``centre`` and the Cholesky factor ``low`` of the precision; returns the log evidence, -inf
@@ -239,7 +239,7 @@ def log_proposal(centre, low, theta):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_unit_parameters(rng, y, seen, r, cluster, theta, latent, precision):
+def draw_unit_parameters(rng, y, seen, r, cluster, theta, latent, precision):  # noqa: PLR0917
     """Metropolis-Hastings of every unit's baseline and loadings, its cluster held; number accepted."""
     n, m = theta.shape
     centre, low, new = np.empty(m), np.empty((m, m)), np.empty(m)
@@ -338,10 +338,10 @@ def _choose(rng, y, seen, r, theta, latent, weight, n_option, here, precision): 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def assign(
+def assign(  # noqa: PLR0917
     rng, y, seen, r, cluster, theta, latent, size, n_cluster, order, first,
     log_v, gamma, n_auxiliary, state, start, n_state, precision, initial_sd, column_precision, scale,
-):  # fmt: skip  # noqa: PLR0917
+):  # fmt: skip
     """Cluster, baseline and loadings of each unit in turn, jointly; new clusters from the prior.
 
     Neal (2000), algorithm 8, with ``n_auxiliary`` paths drawn from their prior given the states. Cluster and
@@ -386,7 +386,7 @@ def assign(
 # ---- dispersion --------------------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _log_dispersion(log_r, above, counts, counted, mean, shape, rate):
+def _log_dispersion(log_r, above, counts, counted, mean, shape, rate):  # noqa: PLR0917
     """Log density of log r given means; ``above[v]`` is the number of counts greater than v."""
     r = math.exp(log_r)
     total = shape * log_r - rate * r

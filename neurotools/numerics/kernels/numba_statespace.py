@@ -1,7 +1,7 @@
 """Gaussian paths with a block-tridiagonal precision, and dynamics of states, in loops.
 
-Precision of a path: ``diag`` (time, q, q) on the diagonal, ``off`` (time, q, q) with off[t] at (t, t - 1), and
-0 where a session begins. Dynamics of state k: X_t = b_k + A_k X_{t-1} + normal(0, Q_k), held as ``coef``
+Precision of a path: ``diag`` (time, q, q) on the diagonal, ``off`` (time, q, q) with off[t] at (t, t - 1),
+and 0 where a session begins. Dynamics of state k: X_t = b_k + A_k X_{t-1} + normal(0, Q_k), held as ``coef``
 (state, q, q + 1) = [A b] and ``root`` (state, q, q), the lower triangular inverse Cholesky factor of Q: its
 rows whiten the noise.
 """
@@ -18,7 +18,7 @@ LOG_PI = math.log(math.pi)
 LOG_2PI = math.log(2 * math.pi)
 
 
-# ---- small dense algebra ---------------------------------------------------------------------------------
+# ---- small dense algebra -----------------------------------------------------------------------------------
 @njit(cache=True, fastmath=False)
 @no_type_check
 def cholesky(a):
@@ -66,6 +66,18 @@ def log_det_lower(low):
     for i in range(low.shape[0]):
         s += math.log(low[i, i])
     return s
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _multiply(a, b, turned, out):
+    """``a b``, or ``a' b`` where ``a`` is turned, for small matrices."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            s = 0.0
+            for k in range(b.shape[0]):
+                s += (a[k, i] if turned else a[i, k]) * b[k, j]
+            out[i, j] = s
 
 
 # ---- paths -------------------------------------------------------------------------------------------------
@@ -172,15 +184,14 @@ def prior_precision(coef, root, state, start, initial_precision):
     noise = np.empty((n_state, q, q))  # Q^-1
     cross = np.empty((n_state, q, q))  # Q^-1 A
     square = np.empty((n_state, q, q))  # A' Q^-1 A
-    ahead = np.empty((n_state, q))  # Q^-1 b
-    behind = np.empty((n_state, q))  # A' Q^-1 b
+    ahead = np.empty((n_state, q, 1))  # Q^-1 b
+    behind = np.empty((n_state, q, 1))  # A' Q^-1 b
     for k in range(n_state):
-        noise[k] = root[k].T @ root[k]
-        a = np.ascontiguousarray(coef[k, :, :q])
-        cross[k] = noise[k] @ a
-        square[k] = a.T @ cross[k]
-        ahead[k] = noise[k] @ np.ascontiguousarray(coef[k, :, q])
-        behind[k] = a.T @ ahead[k]
+        _multiply(root[k], root[k], True, noise[k])
+        _multiply(noise[k], coef[k, :, :q], False, cross[k])
+        _multiply(coef[k, :, :q], cross[k], True, square[k])
+        _multiply(noise[k], coef[k, :, q:], False, ahead[k])
+        _multiply(coef[k, :, :q], ahead[k], True, behind[k])
     diag, off, lin = np.zeros((n, q, q)), np.zeros((n, q, q)), np.zeros((n, q))
     for t in range(n):
         if start[t]:
@@ -193,14 +204,14 @@ def prior_precision(coef, root, state, start, initial_precision):
                     diag[t, i, j] += noise[k, i, j]
                     diag[t - 1, i, j] += square[k, i, j]
                     off[t, i, j] = -cross[k, i, j]
-                lin[t, i] += ahead[k, i]
-                lin[t - 1, i] -= behind[k, i]
+                lin[t, i] += ahead[k, i, 0]
+                lin[t - 1, i] -= behind[k, i, 0]
     return diag, off, lin
 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def simulate_path(rng, coef, root, state, start, initial_sd):
+def simulate_path(rng, coef, root, state, start, initial_sd):  # noqa: PLR0917
     """A path drawn under its dynamics."""
     n, q = state.size, coef.shape[1]
     x = np.empty((n, q))
@@ -331,10 +342,15 @@ def draw_dynamics(rng, low, mean, spread, freedom):
         for j in range(i):
             bartlett[i, j] = rng.standard_normal()
     inverse = invert_lower(bartlett)
-    half = spread @ np.ascontiguousarray(inverse.T)
-    white = normals(rng, q, q + 1)
-    coef = mean + half @ white @ invert_lower(low)
-    cov = half @ half.T
+    half, cov = np.empty((q, q)), np.empty((q, q))
+    _multiply(spread, inverse.T, False, half)
+    _multiply(half, half.T, False, cov)
+    moved, coef = np.empty((q, q + 1)), np.empty((q, q + 1))
+    _multiply(half, normals(rng, q, q + 1), False, moved)
+    _multiply(moved, invert_lower(low), False, coef)
+    for i in range(q):
+        for j in range(q + 1):
+            coef[i, j] += mean[i, j]
     cholesky(cov)
     return coef, invert_lower(cov)
 
@@ -351,7 +367,7 @@ def log_multigamma(a, q):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def log_evidence(xx, yx, yy, count, column_precision, scale):
+def log_evidence(xx, yx, yy, count, column_precision, scale):  # noqa: PLR0917
     """Log density of the path given its states, dynamics integrated out; -inf where it is beyond numbers.
 
     Without the first bins of sessions.
@@ -375,7 +391,7 @@ def log_evidence(xx, yx, yy, count, column_precision, scale):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def path_log_prior(x, state, start, n_state, initial_sd, column_precision, scale):
+def path_log_prior(x, state, start, n_state, initial_sd, column_precision, scale):  # noqa: PLR0917
     """Log density of a path given its states, dynamics integrated out, first bins of sessions included."""
     xx, yx, yy, count = moments_of_path(x, state, start, n_state)
     total = log_evidence(xx, yx, yy, count, column_precision, scale)
@@ -392,7 +408,7 @@ def path_log_prior(x, state, start, n_state, initial_sd, column_precision, scale
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_all_dynamics(rng, x, state, start, n_state, column_precision, scale):
+def draw_all_dynamics(rng, x, state, start, n_state, column_precision, scale):  # noqa: PLR0917
     """Dynamics of every state given a path, those of states without bins from the prior."""
     q = x.shape[1]
     xx, yx, yy, count = moments_of_path(x, state, start, n_state)

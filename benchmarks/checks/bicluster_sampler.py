@@ -1,0 +1,210 @@
+"""Bi-clustering: the sampler against its own model, exact numbers, the clock, and kills."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+import neurotools as nt
+from benchmarks import geweke
+from benchmarks.checks.kills import forked
+from benchmarks.record import Row, code_hash, shared
+from neurotools.numerics import bicluster, mixtures
+from neurotools.numerics.bicluster import Counts, Prior
+from neurotools.schema import counts_array
+
+SEED = 20261121
+KERNELS = ("neurotools/numerics/bicluster.py", "neurotools/numerics/kernels", "benchmarks/geweke.py")
+SEGMENT = 10_000  # sweeps of the joint test whose means are kept on disk
+N_SEGMENTS = 16
+N_SEGMENTS_DEFAULT = 96  # of the default combination
+N_PRIOR = 100_000
+COMBINATIONS = {
+    f"{family}, {law}, {dynamics}": {
+        "poisson": family == "Poisson", "process": law == "Dirichlet process", "full": dynamics == "full"
+    }
+    for family in ("negative binomial", "Poisson")
+    for law in ("finite mixture", "Dirichlet process")
+    for dynamics in ("block", "full")
+}  # fmt: skip
+
+
+# ---- joint test ------------------------------------------------------------------------------------------
+def joint_test() -> list[Row]:
+    """Every combination and every mutant, in segments that are kept: a run that was stopped goes on."""
+    rows = []
+    for name, kind in COMBINATIONS.items():
+        n = N_SEGMENTS_DEFAULT if not any(kind.values()) else N_SEGMENTS
+        outcome = _segments(geweke.small_prior(**kind), name, n)
+        note = (
+            f"{n * SEGMENT} sweeps, {outcome.effective.min():.0f} to {outcome.effective.max():.0f} effective "
+        )
+        note += f"draws; largest at {geweke.NAMES[int(np.abs(outcome.z).argmax())]}"
+        rows.append(Row(f"{name}: largest |z| of {len(geweke.NAMES)}", outcome.worst, "<= 3.5", note=note))
+    for name in geweke.MUTANTS:
+        outcome = _segments(geweke.small_prior(), name, 2, geweke.mutated(name))
+        rows.append(Row(f"mutant, {name}: largest |z|", outcome.worst, ">= 6"))
+    return rows
+
+
+def _segments(prior: Prior, name: str, n: int, moves: tuple = geweke.MOVES) -> geweke.Outcome:
+    """The joint test in independent segments, each of its own seed, each kept once it is done."""
+    folder = Path(platformdirs.user_cache_dir("neurotools")) / "joint-test" / code_hash(KERNELS)[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
+    wanted = _kept(folder / f"{mark}-prior.npy", lambda: geweke.prior_values(prior, N_PRIOR, (SEED, mark)))
+    found = [
+        _kept(
+            folder / f"{mark}-{k}.npy",
+            lambda k=k: geweke.chain_values(prior, SEGMENT, (SEED, mark, k), moves),
+        )
+        for k in range(n)
+    ]
+    return geweke.compare(wanted, np.concatenate(found))
+
+
+def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    from neurotools.provenance import atomic
+
+    if not path.exists():
+        with atomic(path) as staged, staged.open("wb") as stream:
+            np.save(stream, make(), allow_pickle=False)
+    return np.load(path, allow_pickle=False)
+
+
+# ---- simulation-based calibration ------------------------------------------------------------------------
+def calibration(n_prior: int = 500, n_draws: int = 100, thin: int = 10) -> list[Row]:
+    """Ranks of functionals of draws from the prior among those of the posterior of their own counts.
+
+    Talts et al. (2018), arXiv 1804.06788.
+    """
+    from scipy.stats import chisquare
+
+    prior, start = geweke.small_prior(), geweke.sessions()
+    rng = np.random.default_rng(SEED)
+    ranks = np.empty((n_prior, len(geweke.NAMES)))
+    for k in range(n_prior):
+        truth = bicluster.draw_prior(rng, geweke.N_UNITS, start, prior)
+        y = bicluster.draw_counts(rng, truth)
+        wanted = geweke.functionals(truth, y)
+        # the chain begins at the truth, itself a draw from the posterior, so none need be thrown away
+        below, ties = np.zeros(wanted.size), np.zeros(wanted.size)
+        for _ in range(n_draws):
+            for _ in range(thin):
+                bicluster.sweep(rng, truth, Counts(y, np.ones(y.shape, bool), start), prior)
+            value = geweke.functionals(truth, y)
+            below += value < wanted
+            ties += value == wanted
+        ranks[k] = below + np.floor(rng.random(wanted.size) * (ties + 1))
+    given = {i for i, name in enumerate(geweke.NAMES) if "count" in name or name == "zeros"}
+    counted = [i for i in range(len(geweke.NAMES)) if i not in given]
+    p = [chisquare(np.histogram(ranks[:, i], bins=10, range=(0, n_draws + 1))[0]).pvalue for i in counted]
+    worst = int(np.argmin(p))
+    note = f"{n_prior} draws from the prior, {n_draws} of each posterior; {geweke.NAMES[counted[worst]]}"
+    compared = f"smallest p of {len(p)} functionals, times their number"
+    return [Row(compared, min(p) * len(p), ">= 0.01", note=note)]
+
+
+# ---- moves against slow computations ---------------------------------------------------------------------
+def exact_numbers() -> list[Row]:
+    """Coefficients of mixtures, the dispersion on a grid."""
+    rows = []
+    gap = np.abs(mixtures.finite_mixture_coefficients(171, 0.2)[1:3] - [-713.31, -717.97]).max()
+    rows.append(Row("log V of 171 units, 1 and 2 clusters, less -713.31 and -717.97", float(gap), "<= 0.01"))
+    for r in (1.0, 10.0, 100.0):
+        mean, spread = dispersion_error(r)
+        rows.append(Row(f"dispersion {r:g}: posterior mean, relative to the grid's", mean, "<= 0.01"))
+        rows.append(Row(f"dispersion {r:g}: posterior sd, relative to the grid's", spread, "<= 0.03"))
+    return rows
+
+
+def dispersion_error(r: float, n_draws: int = 20_000) -> tuple[float, float]:
+    """Relative errors of mean and standard deviation, 720 counts of known mean 4."""
+    from scipy.special import gammaln, logsumexp
+
+    rng = np.random.default_rng((SEED, int(r)))
+    y = rng.poisson(rng.gamma(r, 4 / r, size=(1, 720)))
+    shape = 1.0 if r < 50 else 100.0
+    grid = np.linspace(np.log(r) - 3, np.log(r) + 2, 4001)
+    e = np.exp(grid)[:, None]
+    log_prob = (gammaln(y + e) - gammaln(e) - e * np.log1p(4 / e) - y * np.log(4 + e)).sum(1)
+    log_prob += shape * grid - e[:, 0]
+    weight = np.exp(log_prob - logsumexp(log_prob))
+    mean = weight @ e[:, 0]
+    sd = np.sqrt(weight @ e[:, 0] ** 2 - mean**2)
+    prior = Prior(**{**vars(geweke.small_prior()), "dispersion_shape": shape, "dispersion_rate": 1.0})
+    start = np.arange(720) == 0
+    draw = bicluster.draw_prior(rng, 1, start, prior)
+    draw.theta[:], draw.latent[:], draw.dispersion[:] = 0.0, 0.0, r
+    draw.latent[0, :, 0] = np.log(4)
+    data, found = Counts(y, np.ones(y.shape, bool), start), np.empty(n_draws)
+    for k in range(n_draws):
+        bicluster.draw_dispersion(rng, draw, data, prior)
+        found[k] = draw.dispersion[0]
+    return abs(found.mean() / mean - 1), abs(found.std() / sd - 1)
+
+
+# ---- the clock -------------------------------------------------------------------------------------------
+def sweep_speed() -> list[Row]:
+    """Seconds of processor time of a sweep on 63 units and 720 bins, and how it grows."""
+    path = shared("data/glm_reference/allen_719161530_counts_500ms.csv")
+    y = np.ascontiguousarray(np.loadtxt(path, delimiter=",").astype("int64").reshape(63, 720))
+    rows = []
+    for family in ("nb", "poisson"):
+        seconds, n = seconds_of_sweep(y, family)
+        rows.append(Row(f"63 x 720, {family}, {n} clusters", seconds, "<= 0.2", unit="s a sweep"))
+    twice = np.ascontiguousarray(np.concatenate([y, y], axis=1))
+    more = np.ascontiguousarray(np.concatenate([y, y[:, ::-1]], axis=0))
+    for what, values in (("63 x 1440", twice), ("126 x 720", more)):
+        seconds, n = seconds_of_sweep(values, "nb")
+        rows.append(Row(f"{what}, nb, {n} clusters", seconds, unit="s a sweep"))
+    return rows
+
+
+def seconds_of_sweep(y: np.ndarray, family: str, n: int = 20) -> tuple[float, int]:
+    """Processor seconds of a sweep, after a few; and the number of clusters."""
+    from neurotools.models.bicluster.start import first_draw
+
+    prior = nt.BiCluster(family=family).prior(y.shape[0])
+    data = Counts(y, np.ones(y.shape, bool), np.arange(y.shape[1]) == 0)
+    rng = np.random.default_rng(SEED)
+    draw = first_draw(rng, data, prior)
+    for _ in range(5):
+        bicluster.sweep(rng, draw, data, prior)
+    begun = time.process_time()
+    for _ in range(n):
+        bicluster.sweep(rng, draw, data, prior)
+    return (time.process_time() - begun) / n, draw.n_clusters
+
+
+# ---- kills -----------------------------------------------------------------------------------------------
+def twenty_kills() -> list[Row]:
+    """Kill a chain at random moments until it is done; its draws against one never killed."""
+    import tempfile
+
+    rng = np.random.default_rng(SEED)
+    counts = counts_array(rng.poisson(2.0, size=(80, 6)), bin_width=0.1)
+    model, plain = nt.BiCluster(latent_dim=1, seed=1), {"draws": 1500, "tune": 100, "chains": 1}
+    begun = time.perf_counter()
+    wanted = nt.content_hash(model.sample(counts, **plain))
+    lasts = time.perf_counter() - begun
+    killed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        while killed < 20:
+            run = forked(lambda: model.sample(counts, **plain, checkpoint=folder, checkpoint_s=0.02))
+            if not run.kill_after(rng.uniform(0, lasts / 10)):
+                break
+            killed += 1
+        found = nt.content_hash(model.sample(counts, **plain, checkpoint=folder))
+    note = f"{killed} kills of one chain that takes {lasts:.1f} s"
+    return [
+        Row(
+            "draws that differ from those of a chain never killed", float(found != wanted), "<= 0", note=note
+        ),
+        Row("kills while the chain was running", killed, ">= 20"),
+    ]

@@ -1,0 +1,143 @@
+"""A sampler is right when it samples what it says: joint test, and each move against a slow computation."""
+
+import numpy as np
+import pytest
+from scipy.special import gammaln, logsumexp
+
+from benchmarks import geweke
+from neurotools.numerics import bicluster, stickyhdp
+from neurotools.numerics.kernels.numba_biunits import assign
+
+PRIOR = geweke.small_prior()
+
+
+def nb_log_prob(y, r, mean):
+    return (
+        gammaln(y + r)
+        - gammaln(r)
+        - gammaln(y + 1)
+        + r * np.log(r / (r + mean))
+        + y * np.log(mean / (r + mean))
+    )
+
+
+def draw_and_data(rng, n_time=12, n_units=4, prior=PRIOR, n_clusters=None):
+    start = np.zeros(n_time, bool)
+    start[0] = True
+    draw = bicluster.draw_prior(rng, n_units, start, prior)
+    while n_clusters is not None and draw.n_clusters != n_clusters:
+        draw = bicluster.draw_prior(rng, n_units, start, prior)
+    y = bicluster.draw_counts(rng, draw)
+    return draw, bicluster.Counts(y, np.ones(y.shape, bool), start)
+
+
+def test_sweeps_leave_the_joint_law_of_parameters_and_counts_as_it_is():
+    outcome = geweke.joint(PRIOR, n_sweeps=8000, n_prior=6000, seed=20261121)
+    assert len(geweke.NAMES) >= 30
+    assert np.median(outcome.effective) > 1000
+    assert outcome.worst < 3.5, dict(zip(geweke.NAMES, outcome.z.round(2), strict=True))
+
+
+@pytest.mark.parametrize("name", geweke.MUTANTS)
+def test_a_sampler_broken_on_purpose_is_caught(name):
+    outcome = geweke.joint(PRIOR, n_sweeps=7000, n_prior=4000, seed=1, moves=geweke.mutated(name))
+    assert outcome.worst > 4
+
+
+@pytest.mark.parametrize("r", [1.0, 10.0, 100.0])
+def test_dispersion_is_drawn_from_its_posterior_on_a_grid(rng, r):
+    prior = geweke.small_prior()
+    n_time, mean = 720, 4.0
+    y = rng.poisson(rng.gamma(r, mean / r, size=(1, n_time)))
+    shape, rate = (1.0, 1.0) if r < 50 else (100.0, 1.0)
+    grid = np.linspace(np.log(r) - 3, np.log(r) + 2, 4001)
+    log_prob = np.array([nb_log_prob(y, np.exp(g), mean).sum() + shape * g - rate * np.exp(g) for g in grid])
+    weight = np.exp(log_prob - logsumexp(log_prob))
+    wanted = weight @ np.exp(grid)
+    spread = np.sqrt(weight @ np.exp(2 * grid) - wanted**2)
+    draw, _ = draw_and_data(rng, n_time, 1)
+    draw.theta[:], draw.latent[:], draw.dispersion[:] = 0.0, 0.0, r
+    draw.latent[0, :, 0] = np.log(mean)
+    data = bicluster.Counts(y, np.ones(y.shape, bool), np.arange(n_time) == 0)
+    prior = bicluster.Prior(**{**vars(prior), "dispersion_shape": shape, "dispersion_rate": rate})
+    found = np.empty(8000)
+    for k in range(found.size):
+        bicluster.draw_dispersion(rng, draw, data, prior)
+        found[k] = draw.dispersion[0]
+    assert found.mean() == pytest.approx(wanted, rel=0.01)
+    assert found.std() == pytest.approx(spread, rel=0.03)
+
+
+def test_clusters_are_drawn_by_their_marginal_likelihood(rng):
+    """One unit among two clusters, its two parameters integrated out on a fine grid."""
+    prior = geweke.small_prior(full=True)  # no new clusters are offered
+    draw, data = draw_and_data(rng, prior=prior, n_clusters=2)
+    draw.cluster[:] = [0, 0, 1, 1]
+    draw.latent[:] = rng.normal(size=draw.latent.shape) * 0.5
+    y = rng.poisson(2.0, size=(4, 12))
+    data = bicluster.Counts(y, data.seen, data.start)
+    side = np.linspace(-4, 4, 161)
+    d, c = np.meshgrid(side, side, indexing="ij")
+    log_prob = np.empty(2)
+    for k in range(2):
+        eta = draw.latent[k, :, 0] + d[..., None] + c[..., None] * draw.latent[k, :, 1]
+        inside = nb_log_prob(y[0], draw.dispersion[0], np.exp(eta)).sum(-1)
+        inside += -0.5 * (d**2 * prior.unit_precision[0] + c**2 * prior.unit_precision[1])
+        log_prob[k] = logsumexp(inside) + np.log(k + 1 + prior.gamma)
+    wanted = np.exp(log_prob[0] - logsumexp(log_prob))
+    order = np.array([1, 2, 3, 0])
+    found = np.empty(6000)
+    for k in range(found.size):  # the last in the order alone
+        latent, size = bicluster.with_spare(draw.latent, draw.cluster, 1)
+        assign(
+            rng, y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size, 2, order, 3,
+            prior.log_v, prior.gamma, 0, draw.state, data.start, prior.n_states, prior.unit_precision,
+            prior.initial_sd, prior.column_precision, prior.noise_scale,
+        )  # fmt: skip
+        found[k] = draw.cluster[0]
+    error = np.sqrt(wanted * (1 - wanted) / (found.size / 4))
+    assert abs((found == 0).mean() - wanted) < 4 * error
+    assert 0.02 < wanted < 0.98
+
+
+@pytest.mark.parametrize("poisson", [False, True])
+@pytest.mark.parametrize("full", [False, True])
+def test_moves_keep_what_they_must(rng, poisson, full):
+    prior = geweke.small_prior(poisson=poisson, full=full)
+    draw, data = draw_and_data(rng, prior=prior)
+    for _ in range(20):
+        bicluster.sweep(rng, draw, data, prior)
+        assert sorted(np.unique(draw.cluster)) == list(range(draw.n_clusters))
+        assert np.isfinite(draw.latent).all()
+        assert draw.state.min() >= 0
+        assert draw.state.max() < prior.n_states
+        np.testing.assert_allclose(draw.chain.transition.sum(1), 1.0)
+
+
+def test_counts_that_are_not_seen_change_nothing(rng):
+    """Sweeps with the same seed give the same draws whatever the hidden counts are."""
+    ends = []
+    for hidden in (0, 9):
+        own = np.random.default_rng(5)
+        draw, data = draw_and_data(own)
+        seen = np.ones(data.y.shape, bool)
+        seen[1, 4:8] = seen[2, 0] = False
+        data = bicluster.Counts(np.where(seen, data.y, hidden), seen, data.start)
+        for _ in range(10):
+            bicluster.sweep(own, draw, data, PRIOR)
+        ends.append(draw)
+    np.testing.assert_array_equal(ends[0].latent, ends[1].latent)
+    np.testing.assert_array_equal(ends[0].theta, ends[1].theta)
+
+
+def test_number_of_tables_has_its_mean(rng):
+    weight, n = 1.7, 9
+    tables = stickyhdp.draw_tables(rng, np.full((20_000, 1), n), np.full((20_000, 1), weight))
+    wanted = (weight / (weight + np.arange(n))).sum()
+    assert tables.mean() == pytest.approx(wanted, abs=4.5 * tables.std() / np.sqrt(tables.size))
+    assert stickyhdp.draw_tables(rng, np.zeros((1, 2), int), np.ones((1, 2))).sum() == 0
+
+
+def test_transitions_do_not_cross_sessions():
+    state, start = np.array([0, 1, 1, 0, 0]), np.array([True, False, False, True, False])
+    np.testing.assert_array_equal(stickyhdp.count_transitions(state, start, 2), [[1, 1], [0, 1]])

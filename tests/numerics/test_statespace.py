@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from neurotools.numerics import statespace
+
+
+def blocks(rng, n=7, q=3):
+    """A random positive definite block-tridiagonal precision."""
+    left = rng.normal(size=(n, q, q)) * 0.4
+    low = np.tril(rng.normal(size=(n, q, q)) * 0.3) + np.eye(q)
+    diag = low @ np.swapaxes(low, 1, 2)
+    off = np.zeros((n, q, q))
+    for t in range(1, n):
+        off[t] = left[t] @ low[t - 1].T
+        diag[t] += left[t] @ left[t].T
+    return diag, off, rng.normal(size=(n, q))
+
+
+def test_path_law_equals_the_dense_gaussian(rng):
+    diag, off, lin = blocks(rng)
+    dense = statespace.dense_precision(diag, off)
+    law = statespace.path_law(diag, off, lin)
+    np.testing.assert_allclose(law.mean.ravel(), np.linalg.solve(dense, lin.ravel()), rtol=1e-10)
+    path = rng.normal(size=lin.shape)
+    gap = (path - law.mean).ravel()
+    wanted = 0.5 * np.linalg.slogdet(dense)[1] - 0.5 * gap @ dense @ gap - 0.5 * gap.size * np.log(2 * np.pi)
+    assert law.log_density(path) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_draws_have_the_dense_mean_and_covariance(rng):
+    diag, off, lin = blocks(rng, n=4, q=2)
+    covariance = np.linalg.inv(statespace.dense_precision(diag, off))
+    law = statespace.path_law(diag, off, lin)
+    draws = np.stack([law.draw(rng).ravel() for _ in range(20_000)])
+    error = np.sqrt(np.diag(covariance) / draws.shape[0])
+    assert np.abs((draws.mean(0) - law.mean.ravel()) / error).max() < 4.5
+    spread = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2)
+    z = (np.cov(draws.T) - covariance) / spread * np.sqrt(draws.shape[0])
+    assert np.abs(z).max() < 4.5
+
+
+def test_a_precision_that_is_none_is_refused():
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        statespace.path_law(-np.ones((2, 1, 1)), np.zeros((2, 1, 1)), np.zeros((2, 1)))
+
+
+def example(rng, n=40, q=2):
+    path = np.cumsum(rng.normal(size=(n, q)), axis=0)
+    start = np.zeros(n, bool)
+    start[[0, 17]] = True
+    return path, rng.integers(3, size=n), start
+
+
+def test_evidence_of_a_path_equals_matrix_t_densities(rng):
+    given = example(rng)
+    wanted = statespace.path_log_evidence_dense(*given, 4, column_precision=1.7, scale=0.2)
+    found = statespace.path_log_evidence(*given, 4, column_precision=1.7, scale=0.2)
+    assert found == pytest.approx(wanted, rel=1e-11)
+
+
+def test_draws_of_dynamics_have_posterior_means(rng):
+    path, state, start = example(rng, n=60)
+    draws = [statespace.draw_dynamics(rng, path, state, start, 2 + 2, scale=0.5) for _ in range(4000)]
+    coef, noise = (np.stack(part) for part in zip(*draws, strict=True))
+    bins = np.flatnonzero((state == 1) & ~start)
+    x = np.column_stack([path[bins - 1], np.ones(bins.size)])
+    step = path[bins] - path[bins - 1]
+    gram = x.T @ x + np.eye(3)
+    mean = np.linalg.solve(gram, x.T @ step).T
+    inside = 0.5 * np.eye(2) + step.T @ step - mean @ gram @ mean.T
+    mean[:, :2] += np.eye(2)
+    wanted = inside / (bins.size + 1)
+    z = (coef[:, 1].mean(0) - mean) / (coef[:, 1].std(0) / np.sqrt(len(draws)))
+    assert np.abs(z).max() < 4.5
+    z = (noise[:, 1].mean(0) - wanted) / (noise[:, 1].std(0) / np.sqrt(len(draws)))
+    assert np.abs(z).max() < 4.5
+    # a state without bins is drawn from the prior
+    assert np.median(coef[:, 3, 0, 0]) == pytest.approx(1.0, abs=0.1)
+    assert np.median(coef[:, 3, 0, 2]) == pytest.approx(0.0, abs=0.1)
