@@ -77,6 +77,9 @@ OTHERS = {
     "plot_dwell_times": nt.plot.plot_dwell_times, "plot_state_weights": nt.plot.plot_state_weights,
     "plot_psychometric": nt.plot.plot_psychometric,
     "plot_type_calibration": nt.plot.plot_type_calibration,
+    "time_rescaling": lambda x: nt.time_rescaling(x, x),
+    "state_triggered_average": lambda x: nt.state_triggered_average(x, x),
+    "SwitchingGLM": lambda x: nt.SwitchingGLM(2).fit(x, x),
 }  # fmt: skip
 NO_DATA = {"nothing": None, "a list": [1, 2], "an array without labels": GOOD.to_numpy(), "a number": 3}
 BAD_TRACES = {

@@ -63,8 +63,6 @@ def test_a_unit_that_hardly_fires_is_not_judged_and_strangers_are_named():
     assert int(found["n_intervals"][0]) == 0
     with pytest.raises(SchemaError, match="not those that were predicted"):
         nt.time_rescaling(counts.isel(unit=[1, 0, 2]), predicted)
-    with pytest.raises(SchemaError, match="array of spike counts is needed"):
-        nt.time_rescaling(counts.to_dataset(name="counts"), predicted)
     with pytest.raises(SchemaError, match="no probability of silence"):
         nt.time_rescaling(counts, predicted.drop_vars("silent_prob"))
 
