@@ -94,7 +94,7 @@ def story() -> list[Row]:
         Row("story: smallest subject loading over the largest", float(
             loading[shared_by_all].min() / loading[shared_by_all].max())),
         Row("story: largest region", float(np.abs(one["region_loading"]).max()),
-            note=str(one["region"].to_numpy()[int(np.abs(one["region_loading"]).argmax())])),
+            note=str(one["region"].to_numpy()[int(np.argmax(np.abs(one["region_loading"].to_numpy())))])),
     ]  # fmt: skip
     for what in ("rate", "sndpwr"):
         r = [np.corrcoef(np.loadtxt(folder / f"{name}-{what}.txt"), course)[0, 1] for name in names]

@@ -252,7 +252,7 @@ def _slopes(
         maths.finite_difference(values[..., start:stop], time[start:stop])
         for start, stop in itertools.pairwise(edges)
     ]
-    return np.concatenate(pieces, axis=-1)
+    return np.concatenate(pieces, axis=-1).astype(values.dtype, copy=False)  # the clock is in float64
 
 
 def _scaled(

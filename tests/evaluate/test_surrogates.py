@@ -82,9 +82,9 @@ def test_what_cannot_be_shifted_is_said():
 
 # ---- the bootstrap ----------------------------------------------------------------------------------
 def test_replicates_are_matched_and_their_edges_vary_most_where_nothing_recurs():
-    affinity, model = nt.differential_affinity(traces()), nt.NTF(rank=2, n_restarts=2, tol=1e-4)
+    affinity, model = nt.differential_affinity(traces()), nt.NTF(rank=2, n_restarts=1, tol=1e-4)
     fit = model.fit(affinity)
-    found = nt.bootstrap_motifs(model, affinity, fit, n_replicates=4, block_s=2.0, seed=1)
+    found = nt.bootstrap_motifs(model, affinity, fit, n_replicates=3, block_s=2.0, seed=1)
     assert found["motif"].dims == ("replicate", "component", "unit", "unit_to")
     assert found.attrs["block_samples"] == 20
     assert float(found["similarity"].median()) > 0.9
@@ -92,12 +92,12 @@ def test_replicates_are_matched_and_their_edges_vary_most_where_nothing_recurs()
     np.testing.assert_allclose(found["edge_sd"], found["motif"].std("replicate", ddof=1))
     norms = np.sqrt((found["motif"] ** 2).sum(("unit", "unit_to")))
     np.testing.assert_allclose(norms / norms.isel(replicate=0), 1.0, rtol=1e-9)
-    again = nt.bootstrap_motifs(model, affinity, n_replicates=4, block_s=2.0, seed=1)
+    again = nt.bootstrap_motifs(model, affinity, n_replicates=3, block_s=2.0, seed=1)
     xr.testing.assert_identical(found, again)
     label = nt.BlockModel().fit(found["motif"].isel(component=0, drop=True).rename(replicate="component"))[
         "label"
     ]
-    assert label.sizes["component"] == 4
+    assert label.sizes["component"] == 3
 
 
 def test_subjects_are_drawn_too_and_too_little_is_said():
@@ -122,7 +122,7 @@ def test_core_consistency_is_perfect_for_a_model_of_its_own_and_falls_with_too_m
     x = np.einsum("ri,rj,rw,rt->wijt", loading, loading, subject, time)
     x[1, 3] = x[1, :, 3] = np.nan
     data = xr.DataArray(x, dims=("subject", "unit", "unit_to", "time"))
-    options = {"layout": layout, "n_restarts": 2, "tol": 1e-7, "max_iter": 150}
+    options = {"layout": layout, "n_restarts": 2, "tol": 1e-6, "max_iter": 80}
     fit = nt.NTF(rank=2, **options).fit(data)
     assert nt.core_consistency(fit, data) > 99
     more = nt.NTF(rank=4, **options).fit(data)

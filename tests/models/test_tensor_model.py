@@ -27,7 +27,7 @@ def congruence(fit, factors):
 @pytest.mark.parametrize("nonnegative", [(), ("channel",), DIMS])
 def test_planted_components_are_found_with_the_names_of_the_dimensions(nonnegative):
     x, factors = planted(signed=nonnegative == ())
-    model = nt.TensorModel("cp", 3, nonnegative=nonnegative, n_restarts=4, seed=2)
+    model = nt.TensorModel("cp", 3, nonnegative=nonnegative, n_restarts=3, max_iter=300, tol=1e-6, seed=2)
     fit = model.fit(x)
     assert congruence(fit, factors) > 0.98
     assert fit["subject_loading"].dims == ("component", "subject")
@@ -45,7 +45,7 @@ def test_planted_components_are_found_with_the_names_of_the_dimensions(nonnegati
 def test_hidden_entries_are_predicted():
     x, factors = planted()
     seen = xr.DataArray(np.random.default_rng(1).random(x.shape) < 0.8, dims=DIMS)
-    model = nt.TensorModel("cp", 3, nonnegative=DIMS, n_restarts=4)
+    model = nt.TensorModel("cp", 3, nonnegative=DIMS, n_restarts=3, max_iter=200)
     fit = model.fit(x.where(seen), mask=seen)
     assert congruence(fit, factors) > 0.97
     left = (model.predict(fit, x) - x).where(~seen)
@@ -77,7 +77,7 @@ def test_a_dimension_may_evolve_along_the_first():
         basis, _ = np.linalg.qr(rng.normal(size=(7, 5)))
         slices.append(basis @ shared * loadings[k] @ channel.T)
     x = xr.DataArray(np.stack(slices), dims=("session", "trial", "channel"))
-    model = nt.TensorModel("parafac2", 2, n_restarts=2, max_iter=2000)
+    model = nt.TensorModel("parafac2", 2, n_restarts=1, max_iter=300)
     fit = model.fit(x)
     assert fit["trial_loading"].dims == ("component", "session", "trial")
     assert model.score(fit, x) > 0.999
@@ -86,7 +86,7 @@ def test_a_dimension_may_evolve_along_the_first():
 def test_ranks_are_scanned_by_hidden_entries():
     x, _ = planted()
     model = nt.TensorModel("cp", 1, nonnegative=DIMS, n_restarts=2, max_iter=60)
-    scan = nt.rank_scan(model, x, [1, 3, 5], cv="speckled")
+    scan = nt.rank_scan(model, x, [1, 3], cv="speckled")
     assert scan.attrs["selected_rank"] == 3
     assert float(scan["core_consistency"].sel(rank=3)) > 90
     with pytest.raises(SettingsError, match="speckled"):

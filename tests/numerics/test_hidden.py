@@ -118,7 +118,7 @@ def test_il2_responses_are_fitted_as_well_as_by_imputation(shared):
     x = np.nan_to_num(x)
     rng = np.random.default_rng(0)
     data, factors = cp.Seen(x, mask), [rng.random((4, 3, n)) for n in x.shape]
-    for _ in range(300):
+    for _ in range(150):
         factors, error = cp.seen_sweep(data, factors)
     assert error.min() <= 0.250
 
