@@ -27,7 +27,7 @@ import neurotools as nt
 
 still = nt.GaussianPrior(width=0.01, shared_width=0.5, learn=False)
 free = nt.GaussianPrior(width=0.3, shared_width=0.5, learn=False)
-how = {"n_restarts": 1, "max_iter": 50, "tol": 1e-6}
+how = {"n_restarts": 1, "max_iter": 200, "tol": 1e-6}
 
 
 def compete(counts: xr.DataArray, history, cv: str, n_states: int = 2) -> xr.DataArray:
@@ -115,7 +115,7 @@ assert strayed > 0.85
 # first four minutes, in bins of 50 ms. Whatever comes out is drawn.
 
 m1 = nt.load("m1-reaching")["counts/counts"].isel(time=slice(0, 4800))
-busy = np.sort(np.argsort(-m1.sum("time").values)[:10])
+busy = np.sort(np.argsort(m1.sum("time").values)[-10:])
 score = compete(m1.isel(unit=busy), nt.ExponentialHistory(decay=0.5), "time")
 fig, ax = plt.subplots(figsize=(3.9, 3.0), layout="constrained")
 draw(ax, score, "motor cortex, reaching")

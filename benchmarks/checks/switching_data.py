@@ -156,7 +156,7 @@ def visual_system() -> list[Row]:
 def most_active(counts: xr.DataArray, n: int) -> xr.DataArray:
     """The ``n`` units with most spikes."""
     total = counts.sum("time").to_numpy()
-    return counts.isel(unit=np.sort(np.argsort(-total, kind="stable")[:n]))
+    return counts.isel(unit=np.sort(np.argsort(total, kind="stable")[-n:]))
 
 
 def onsets(on: np.ndarray, quiet: int) -> np.ndarray:
@@ -208,7 +208,7 @@ def held_out(name: str, counts: xr.DataArray, phase: np.ndarray, numbers: tuple[
         rows.append(
             score_row(f"{name}: gain of the switching GLM of {best} states over {rival}", ours - theirs)
         )
-    fano = float(np.median(counts.var("time", ddof=1) / counts.mean("time")))
+    fano = float(np.nanmedian(counts.var("time", ddof=1) / counts.mean("time")))  # NaN: a silent unit
     for k in numbers[:2]:
         gain = scores["negative binomial switching GLM", k] - scores["switching GLM", k]
         what = f"{name}: gain of negative binomial over Poisson, {k} state{'s' * (k > 1)}"
