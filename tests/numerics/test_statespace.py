@@ -77,3 +77,47 @@ def test_draws_of_dynamics_have_posterior_means(rng):
     # a state without bins is drawn from the prior
     assert np.median(coef[:, 3, 0, 0]) == pytest.approx(1.0, abs=0.1)
     assert np.median(coef[:, 3, 0, 2]) == pytest.approx(0.0, abs=0.1)
+
+
+def test_states_with_paths_integrated_out_follow_the_exact_law(rng):
+    """Stretches rerouted again and again, against the sum over all sequences of states."""
+    from itertools import product
+
+    from neurotools.numerics.kernels.numba_bijoint import reroute
+
+    n, q, n_states = 5, 2, 2
+    start = np.array([True, False, False, True, False])
+    coef, root = rng.normal(size=(1, n_states, q, q + 1)) * 0.5, np.zeros((1, n_states, q, q))
+    for k in range(n_states):
+        root[0, k] = np.tril(rng.normal(size=(q, q)) * 0.3) + np.eye(q) * (1.5, 0.8)[k]
+    transition = np.array([[0.8, 0.2], [0.3, 0.7]])
+    half = rng.normal(size=(1, n, q, q))
+    weight, pull = half @ np.swapaxes(half, -1, -2) / 2, rng.normal(size=(1, n, q))
+    sequences = list(product(range(n_states), repeat=n))
+    log_prob = np.zeros(len(sequences))
+    for i, sequence in enumerate(sequences):
+        diag, off, lin = weight[0].copy(), np.zeros((n, q, q)), pull[0].copy()
+        for t, k in enumerate(sequence):
+            if start[t]:
+                diag[t] += np.eye(q)
+                continue
+            noise, a, b = root[0, k].T @ root[0, k], coef[0, k, :, :q], coef[0, k, :, q]
+            diag[t] += noise
+            diag[t - 1] += a.T @ noise @ a
+            off[t] = -noise @ a
+            lin[t] += noise @ b
+            lin[t - 1] -= a.T @ noise @ b
+            log_prob[i] += np.log(np.diag(root[0, k])).sum() - 0.5 * b @ noise @ b
+            log_prob[i] += np.log(transition[sequence[t - 1], k])
+        dense = statespace.dense_precision(diag, off)
+        log_prob[i] += 0.5 * lin.ravel() @ np.linalg.solve(dense, lin.ravel())
+        log_prob[i] -= 0.5 * np.linalg.slogdet(dense)[1]
+    wanted = np.exp(log_prob - log_prob.max())
+    wanted /= wanted.sum()
+    path, state, found = np.zeros((1, n, q)), np.zeros(n, dtype="int64"), np.zeros(len(sequences))
+    for _ in range(20_000):
+        reroute(rng, path, coef, root, state, start, transition, 1.0, weight, pull, 3)
+        found[sequences.index(tuple(state.tolist()))] += 1
+    error = np.sqrt(wanted * (1 - wanted) / (20_000 / 4))
+    assert np.abs(found / 20_000 - wanted).max() < 0.02
+    assert (np.abs(found / 20_000 - wanted) / np.maximum(error, 2e-3)).max() < 4.5
