@@ -57,7 +57,7 @@ def mouse_peer() -> list[Row]:
     part, columns = choice.isel(trial=long), design.isel(trial=long)
     prior = nt.RidgePrior(strength=1e-4)
     model = nt.SwitchingGLM(
-        n_states=3, family="bernoulli", prior=prior, n_restarts=4, tol=1e-12, max_iter=2000
+        n_states=3, family="bernoulli", prior=prior, n_restarts=1, tol=1e-12, max_iter=2000
     )
     fit = model.fit(part, columns)
     whole = model.predict(fit, choice, design)
