@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -37,8 +39,9 @@ STEPS = {
     "psth": lambda x: nt.psth(x, [2.0, 3.0]),
     "tuning_curve": lambda x: nt.tuning_curve(x, FEATURE),
     "differential_affinity": nt.differential_affinity,
-    "stream_affinity": lambda x: nt.stream_affinity(x, "never.zarr"),
-    "circular_shift": nt.circular_shift, "phase_randomise": nt.phase_randomise,
+    "stream_affinity": lambda x: nt.stream_affinity(x, Path(tempfile.mkdtemp()) / "never.zarr"),
+    "circular_shift": nt.circular_shift,
+    "phase_randomise": nt.phase_randomise,
     "sequence_test": lambda x: nt.sequence_test(x, [1.0, 2.0, 3.0]),
     "association_test": lambda x: nt.association_test(x, FEATURE.to_dataset()),
     "to_mne": nt.to_mne,

@@ -1,5 +1,5 @@
 # The public simulators: lazy_loader reads this table at run time, editors and type checkers at rest.
-from .circuits import dynamic_communities as dynamic_communities
 from .biclusters import biclusters as biclusters
 from .choices import switching_choices as switching_choices
+from .circuits import dynamic_communities as dynamic_communities
 from .populations import switching_population as switching_population

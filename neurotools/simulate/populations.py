@@ -32,8 +32,8 @@ def switching_population(
 
     Counts in bins of 20 ms are Poisson with mean softplus(bias + couplings x recent spikes), where recent
     spikes are weighted by exp(-lag) over five bins. A fifth of the pairs are coupled; a unit excites, or
-    (one in four) inhibits, all its targets. A quarter of the couplings are there in every state, the others in
-    one state only. Every second state is louder, and marked by events as an outside measure of arousal would
+    (one in four) inhibits, all its targets. A quarter of the couplings are there in every state, the others
+    in one state only. Every second state is louder, and marked by events as an outside measure of arousal would
     mark it. Visits last 3 s on average.
 
     Parameters
@@ -52,8 +52,8 @@ def switching_population(
     recording : xarray.DataTree
         ``counts/counts`` (time, unit) with ``session`` on ``time``, and ``events``, the stretches of arousal.
     truth : xarray.Dataset
-        ``path`` (time), the state of each bin, ``weight`` (state, unit, unit_to, basis), where ``unit`` sends,
-        ``bias`` (state, unit_to), ``transition`` (state, state_to).
+        ``path`` (time), the state of each bin, ``weight`` (state, unit, unit_to, basis), where ``unit``
+        sends, ``bias`` (state, unit_to), ``transition`` (state, state_to).
 
     Raises
     ------
