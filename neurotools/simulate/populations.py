@@ -33,8 +33,8 @@ def switching_population(
     Counts in bins of 20 ms are Poisson with mean softplus(bias + couplings x recent spikes), where recent
     spikes are weighted by exp(-lag) over five bins. A fifth of the pairs are coupled; a unit excites, or
     (one in four) inhibits, all its targets. A quarter of the couplings are there in every state, the others
-    in one state only. Every second state is louder, and marked by events as an outside measure of arousal would
-    mark it. Visits last 3 s on average.
+    in one state only. Every second state is louder, and marked by events as an outside measure of arousal
+    would mark it. Visits last 3 s on average.
 
     Parameters
     ----------
