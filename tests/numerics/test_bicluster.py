@@ -31,16 +31,19 @@ def draw_and_data(rng, n_time=12, n_units=4, prior=PRIOR, n_clusters=None):
     return draw, bicluster.Counts(y, np.ones(y.shape, bool), start)
 
 
+@pytest.mark.timeout(900)
 def test_sweeps_leave_the_joint_law_of_parameters_and_counts_as_it_is():
-    outcome = geweke.joint(PRIOR, n_sweeps=8000, n_prior=6000, seed=20261121)
+    outcome = geweke.joint(PRIOR, n_sweeps=6000, n_prior=4000, seed=20261121)
     assert len(geweke.NAMES) >= 30
-    assert np.median(outcome.effective) > 1000
+    assert np.median(outcome.effective) > 500
     assert outcome.worst < 3.5, dict(zip(geweke.NAMES, outcome.z.round(2), strict=True))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", geweke.MUTANTS)
 def test_a_sampler_broken_on_purpose_is_caught(name):
-    outcome = geweke.joint(PRIOR, n_sweeps=7000, n_prior=4000, seed=1, moves=geweke.mutated(name))
+    n_sweeps = 7000 if "stale" in name else 3000  # the smallest of the three takes longest to show
+    outcome = geweke.joint(PRIOR, n_sweeps=n_sweeps, n_prior=3000, seed=1, moves=geweke.mutated(name))
     assert outcome.worst > 4
 
 
