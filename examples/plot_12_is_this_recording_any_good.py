@@ -15,6 +15,7 @@ found.
 import numpy as np
 
 import neurotools as nt
+from neurotools import schema
 
 recording = nt.load("eegmmidb")
 judged = nt.quality(recording)
@@ -39,7 +40,7 @@ broken[place["C3"]] *= 10
 broken[place["Pz"]] = 0.0
 broken[place["Oz"]] += 6e-5 * np.sin(2 * np.pi * 50 * time)
 broken[place["F4"], 3200:3520] = broken[place["F4"], 3200]
-found = nt.quality(nt.schema.recording_tree({"eeg/signal": broken}))
+found = nt.quality(schema.recording_tree({"eeg/signal": broken}))
 flags = found["eeg"]["flag"].to_series().rename(lambda name: name.strip("."))
 print(flags[["C3", "Pz", "Oz", "F4"]].to_string())
 assert "louder" in flags["C3"]
