@@ -77,6 +77,7 @@ ROOMS = {
     "schema": "Look and check",
     "signals": "Steps",
     "models": "Models",
+    "numerics": "Priors",
     "encoders": "Encoders",
     "evaluate": "What fits say",
     "plot": "Plots",

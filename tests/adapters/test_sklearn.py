@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from functools import partial
+from dataclasses import dataclass
 from unittest import SkipTest
 
 import numpy as np
@@ -19,7 +19,18 @@ import neurotools as nt
 from neurotools.adapters.sklearn import ENCODER_EXEMPT, EXEMPT, EncoderTransformer, LabelledTransformer
 from neurotools.schema import continuous
 
-PREPARE = partial(nt.differential_affinity, kernel="geomean")
+
+@dataclass(frozen=True)
+class Prepare:
+    """Affinities of traces; a test's name holds this text, which is the same in every process."""
+
+    kernel: str = "geomean"
+
+    def __call__(self, traces):
+        return nt.differential_affinity(traces, kernel=self.kernel)
+
+
+PREPARE = Prepare()
 SMALL = LabelledTransformer(nt.NTF(rank=2, n_restarts=1, max_iter=5), prepare=PREPARE)
 
 
