@@ -88,19 +88,39 @@ def slope_functions(x: Array, time: Array) -> list[Array]:
     g = affinity.between_edges(x, (0, 50, 120), lambda part: affinity.gaussian_derivative(part, 2.0))
     steep = affinity.finite_difference(x, time)
     scales = [scale(g) for scale in affinity.NORMALISERS.values()]
-    return [g, steep, affinity.finite_difference(x), *scales, *affinity.rectified(g, scales[0], 0.05)]
+    steps = [affinity.finite_difference(x), affinity.backward_difference(x)]
+    return [g, steep, *steps, *scales, *affinity.rectified(g, scales[0], 0.05)]
 
 
 def kernel_slices(kernel: str) -> Callable[[Array, Array], list[Array]]:
     """Affinities of all pairs by one kernel."""
 
     def call(up: Array, down: Array) -> list[Array]:
-        joined = affinity.stacked(up, down, window=5, edges=(0, 8, N_TIME))
+        joined = _joined(up, down)
+        ordered = kernel in affinity.ORDERED
         packed = affinity.slices_of(kernel, joined)(0, N_SUBJECTS * N_TIME)
-        full = affinity.unpack(packed, N_UNITS)
-        return [packed, full, affinity.pack(full)]
+        full = affinity.unpack(packed, N_UNITS, ordered)
+        return [packed, full, affinity.pack(full, ordered)]
 
     return call
+
+
+def _joined(up: Array, down: Array) -> affinity.Drives:
+    """Drives in two stretches, with those of three samples earlier for kernels that have a direction."""
+    edges = (0, 8, N_TIME)
+    earlier = [affinity.lagged_by(part.mT, 3, edges).mT for part in (up, down)]
+    return affinity.stacked(up, down, window=5, edges=edges, sent=(earlier[0], earlier[1]))
+
+
+def directed_products(up: Array, down: Array, loading: Array, weight: Array) -> list[Any]:
+    """Products with ordered pairs, in their short form and through slices."""
+    joined, out = _joined(up, down), []
+    assert joined.sent is not None
+    kept = pairs.made("lagged", joined, 1e9)
+    for data in (units.Directed(joined.sent, (joined.up, joined.down)), units.DirectedPairs(kept)):
+        sides = [data.apply(loading, weight, side) for side in (0, 1)]
+        out += [*sides, data.form(loading, loading), data.norm2]
+    return out
 
 
 def pair_products(up: Array, down: Array, weight: Array, pattern: Array) -> list[Any]:
@@ -162,6 +182,15 @@ def dense_sweeps(x: Array, *start: Array) -> list[Array]:
     found, errors = list(start), []
     for _ in range(10):
         found, error = cp.sweep(x, found)
+        errors.append(error)
+    return [*errors, *found]
+
+
+def sweeps_over_seen(x: Array, mask: Array, *start: Array) -> list[Array]:
+    """Five sweeps over the entries that are seen, the last mode free of sign."""
+    data, found, errors = cp.Seen(x, mask), list(start), []
+    for _ in range(5):
+        found, error = cp.seen_sweep(data, found, free=(len(start) - 1,))
         errors.append(error)
     return [*errors, *found]
 
@@ -254,6 +283,12 @@ def travel(x: Array) -> list[Array]:
 
 
 # ---- the table ----------------------------------------------------------------------------------------
+def _seen_inputs(rng: Rng) -> list[np.ndarray]:
+    """A tensor, what is seen of it, and two starts."""
+    mask = (rng.random((5, 6, 4)) < 0.8).astype("float64")
+    return [rng.random((5, 6, 4)), mask, *factors(rng, 5, 6, 4)]
+
+
 def _unit_inputs(rng: Rng) -> list[np.ndarray]:
     rows = N_SUBJECTS * N_TIME
     return [*drives(rng), rng.random((RANK, N_UNITS)), rng.random((RANK, rows))]
@@ -294,6 +329,7 @@ CASES = (
     *(Case(f"affinity: {kernel}", drives, kernel_slices(kernel)) for kernel in affinity.KERNELS),
     Case("pairs: products", _pair_inputs, pair_products),
     *(Case(f"units: {kernel}", _unit_inputs, unit_products(kernel)) for kernel in units.SHORT_FORMS),
+    Case("units: ordered pairs", _unit_inputs, directed_products),
     Case("tensor: products", lambda rng: [rng.random((3, 4, 5)), *factors(rng, 6, 6)], tensor_functions),
     Case("tensor: non-negative updates", _least_squares_inputs, least_squares),
     Case(
@@ -301,6 +337,7 @@ CASES = (
         lambda rng: [rng.random((5, 6, 4, 3)), *factors(rng, 5, 6, 4, 3)],
         dense_sweeps,
     ),
+    Case("cp: sweeps over what is seen", _seen_inputs, sweeps_over_seen),
     Case("ntf: pair layout, missing units", drives, solved(pair_layout)),
     Case("ntf: symcp layout, missing units", drives, solved(unit_layout)),
     Case("ntf: length of a step", lambda rng: [*rng.normal(size=(6, 30)), rng.random(30)], steps),

@@ -13,10 +13,11 @@ import xarray as xr
 from neurotools.errors import SchemaError, SettingsError, expect
 from neurotools.numerics import affinity as maths
 from neurotools.provenance import atomic
-from neurotools.schema import SPACE_DIMS, check_time, plain_attrs
+from neurotools.schema import SPACE_DIMS, Schema, check_time, plain_attrs
 from neurotools.schema.affinity import session_edges
 from neurotools.signals.affinity import _check_settings, _rate
 
+TRACES = Schema("traces", dims=("unit|channel|region", "time"), allow_nan=True)
 STREAMED = ("geomean", "product", "min", "ratio", "anti")
 
 
@@ -64,6 +65,7 @@ def stream_affinity(
     path = Path(path)
     _check_settings(kernel, smooth_s, normalise, floor)
     _check_streamed(kernel, normalise, chunk, path)
+    TRACES.require(x.isel(time=slice(0, 2)) if "time" in x.dims else x)
     dim = _space(x)
     attrs = {"kernel": kernel, "normalise": normalise, "floor": float(floor)}
     if smooth_s is not None:
