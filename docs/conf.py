@@ -124,7 +124,7 @@ def write_generated(app: object) -> None:
 
 def check_alternative_texts(app: object, env: object, docnames: object) -> None:
     """Refuse a picture without a title: those who cannot see it would be read the name of its file."""
-    for page in sorted((HERE / "gallery").glob("plot_*.rst")):
+    for page in sorted((HERE / "gallery").rglob("plot_*.rst")):
         if f":alt: {page.stem.replace('_', ' ')}" in page.read_text(encoding="utf-8"):
             raise ExtensionError(f"a picture of examples/{page.stem}.py has no title")
 

@@ -97,7 +97,7 @@ for state in range(3):
     ax.scatter(known[pair[state]], found[state], color=nt.plot.style.colour(state), label=f"state {state}")
 ends = [known.min() - 0.5, known.max() + 0.5]
 ax.plot(ends, ends, color="#c9d0d9", zorder=0)
-ax.set(xlabel="weight put in (log odds)", ylabel="weight found (log odds)")
+ax.set(xlabel="weight put in (log odds)", ylabel="weight found (log odds)", title="Weights come back")
 ax.legend(frameon=False)
 plt.show()
 

@@ -99,7 +99,8 @@ nt.plot.plot_all_couplings(fit, relative=True)
 states = model.predict(fit, counts, design)
 shown = states.sel(time=slice(0, 39.99))
 events = recording["events"].to_dataset()
-nt.plot.plot_state_prob(shown, events=events.isel(event=events["onset"].values < 40))
+ax = nt.plot.plot_state_prob(shown, events=events.isel(event=events["onset"].values < 40))
+ax.set_title("States over the first forty seconds", pad=24)
 right = float((states["state_prob"].argmax("state").values == truth["path"].values).mean())
 strayed = np.corrcoef(fit["weight"].values.ravel(), truth["weight"].values.ravel())[0, 1]
 print(

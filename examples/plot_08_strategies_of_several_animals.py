@@ -76,6 +76,7 @@ for k in range(2):
 ax.plot(np.arange(own.size), known.sel(state=0), "k_", markersize=18, label="put in, engaged")
 ax.set_xticks(np.arange(own.size), mean["subject"].values)
 ax.set_ylabel("weight of the stimulus\n(log odds per unit)")
+ax.set_title("Each animal and all of them")
 ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title="bars: 90 %\nbands: all animals")
 plt.show()
 assert float(bounds["centre"].sel(state=0, regressor="stimulus", bound="low")) > 2

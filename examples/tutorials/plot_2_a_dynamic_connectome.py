@@ -70,7 +70,7 @@ axes[1].legend(loc="upper right")
 
 fit = nt.NTF(rank=2, n_restarts=3, seed=0).fit(affinity)
 print(f"relative error {fit.attrs['relative_error']:.2f}")
-nt.plot.plot_time_loadings(fit)
+nt.plot.plot_time_loadings(fit).set_title("When each motif is there", loc="left")
 
 # %%
 # Each motif is a matrix. The groups A, B, C and D, E, F are there, though nobody told the model that there
