@@ -23,7 +23,7 @@ activity = nt.load("songbird-hvc")["calcium/activity"]
 affinity = nt.differential_affinity(activity, smooth_s=2 / 30)
 model = nt.NTF(rank=1, n_restarts=3, tol=1e-4, seed=0)
 scan = nt.rank_scan(model, affinity, [1, 2, 3, 4, 6], n_null=5)
-nt.plot.plot_rank_scan(scan)
+nt.plot.plot_rank_scan(scan).set_title("How many motifs", loc="left")
 print("chosen:", scan.attrs["selected_rank"], "-", scan.attrs["reason"])
 print("core consistency needs three modes; with one bird and free pairs there are two:")
 print(scan["core_consistency"].values)
