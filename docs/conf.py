@@ -99,7 +99,7 @@ def _public() -> dict[str, list[str]]:
         module = getattr(neurotools, room)
         for name in getattr(module, "__all__", ("describe", "names", "path")):
             if callable(getattr(module, name)):
-                found[room].append(f"neurotools.{room}.{name}")
+                found[room].append(f"{module.__name__}.{name}")
     return found
 
 
