@@ -30,8 +30,8 @@ def type_calibration(type_prob: xr.DataArray, truth: xr.DataArray, n_bins: int =
     xarray.Dataset
         ``observed`` (bin), how often a statement of that probability was true, ``observed_interval`` (bin,
         bound), 90 % (Wilson 1927), ``predicted`` (bin), its mean probability, ``n`` (bin). attrs
-        ``expected_calibration_error``: the mean of |observed - predicted|, weighted by n (Naeini et al. 2015,
-        AAAI); ``balanced_accuracy`` of the most probable type.
+        ``expected_calibration_error``: the mean of ``abs(observed - predicted)``, weighted by n (Naeini et
+        al. 2015, AAAI); ``balanced_accuracy`` of the most probable type.
 
     Raises
     ------
