@@ -6,7 +6,7 @@ writes what was done, from the settings with which it was done.
 """
 
 from neurotools.report.bicluster import bicluster_report
-from neurotools.report.connectivity import connectivity_report
+from neurotools.report.connectivity import connectivity_report, pair_table
 from neurotools.report.connectome import connectome_report
 from neurotools.report.methods import methods_text
 from neurotools.report.page import (
@@ -40,6 +40,7 @@ __all__ = [
     "connectome_report",
     "flag_table",
     "methods_text",
+    "pair_table",
     "quality_report",
     "states_report",
 ]

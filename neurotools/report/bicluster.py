@@ -11,13 +11,11 @@ import xarray as xr
 
 from neurotools.plot import bicluster_figures
 from neurotools.report import bicluster_words as words
-from neurotools.report import summary, tables
+from neurotools.report import summary
 from neurotools.report.bicluster_words import Found
+from neurotools.report.endings import Pictures, again_section, provenance_section, recording_section
 from neurotools.report.page import (
     Block,
-    Code,
-    Facts,
-    Figure,
     Note,
     References,
     Section,
@@ -75,7 +73,7 @@ def bicluster_report(
             recording=recording,
         )  # fmt: skip
     found = Found(post, partition, convergence, check)
-    pictures = _Pictures(figures, found)
+    pictures = Pictures(figures, lambda name: words.caption(name, found))
     written = words.methods(found, recording, facts.get("versions"))
     urgent = words.urgent(found)
     sections = [
@@ -91,14 +89,14 @@ def bicluster_report(
         Section("When the rules change", _time(partition, pictures), short="States"),
         Section("Rates", pictures("rates")),
         Section("How far to trust it", _trust(found, pictures), short="Trust"),
-        _recording(recording),
+        recording_section(recording),
         Section("More figures", pictures.rest()),
         Section("What these numbers are not", [Note(words.limits(found), warn=True)], short="Limits"),
         Section("Methods", [*map(Text, written.paragraphs), References(written.references)]),
-        Section("Provenance", _provenance(facts, post)),
-        Section("Do it again", _again(post, partition, facts), short="Again"),
+        provenance_section(facts, post.attrs, json.loads(str(post.attrs.get("settings", "{}")))),
+        again_section({"pipeline": "bicluster", **facts}, _python(post, partition, facts)),
     ]
-    name = title or _title(recording, facts)
+    name = title or summary.title_of(recording, facts, "Bi-clusters")
     return build_report(
         name,
         [section for section in sections if section.blocks],
@@ -108,30 +106,8 @@ def bicluster_report(
     )
 
 
-def _title(recording: xr.DataTree | xr.DataArray | None, facts: Mapping[str, Any]) -> str:
-    title = summary.title_of(recording, facts)
-    return "Bi-clusters" if title == "Dynamic connectome" else title
-
-
-class _Pictures:
-    """Hands out figures by name as blocks of the page, each once, and at last those that nobody asked for."""
-
-    def __init__(self, figures: Mapping[str, Any], found: Found) -> None:
-        self.left, self.found = dict(figures), found
-
-    def __call__(self, *names: str) -> list[Block]:
-        return [self._block(name) for name in names if name in self.left]
-
-    def rest(self) -> list[Block]:
-        return [self._block(name) for name in list(self.left)]
-
-    def _block(self, name: str) -> Block:
-        title, text, alt = words.caption(name, self.found)
-        return Figure(self.left.pop(name), text, alt, title)
-
-
 # ---- sections ---------------------------------------------------------------------------------------------
-def _units(partition: xr.Dataset, pictures: _Pictures) -> list[Block]:
+def _units(partition: xr.Dataset, pictures: Pictures) -> list[Block]:
     note = "Confidence is the mean probability of sharing a cluster with the others of one's own."
     return [*pictures("units", "numbers"), Table(_members(partition), "Clusters and their units", note, TSV)]
 
@@ -152,7 +128,7 @@ def _members(partition: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _time(partition: xr.Dataset, pictures: _Pictures) -> list[Block]:
+def _time(partition: xr.Dataset, pictures: Pictures) -> list[Block]:
     labels = partition["state_label"].to_numpy()
     sure = partition["state_confidence"].to_numpy()
     rows = [
@@ -174,7 +150,7 @@ def _before(labels: Any) -> Any:
     return previous
 
 
-def _trust(found: Found, pictures: _Pictures) -> list[Block]:
+def _trust(found: Found, pictures: Pictures) -> list[Block]:
     blocks: list[Block] = [*pictures("convergence", "calibration"), Text(_ball(found.partition))]
     if found.check is not None:
         p = found.check["p_value"]
@@ -208,29 +184,7 @@ def _ball(partition: xr.Dataset) -> str:
     return " ".join(said)
 
 
-def _recording(recording: xr.DataTree | xr.DataArray | None) -> Section:
-    if recording is None:
-        return Section("Recording")
-    blocks: list[Block] = [Facts(summary.recording_facts(recording))]
-    if isinstance(recording, xr.DataTree):
-        blocks.append(Table(tables.node_table(recording), "What the recording holds"))
-    return Section("Recording", blocks)
-
-
-def _provenance(facts: Mapping[str, Any], post: xr.DataTree) -> list[Block]:
-    shell = summary.Results(None, xr.Dataset(attrs=dict(post.attrs)), None, None)
-    chosen = json.loads(str(post.attrs.get("settings", "{}")))
-    blocks: list[Block] = [
-        Facts(summary.provenance_facts(facts, shell)),
-        Code(json.dumps(chosen, indent=2), "Settings of the model", folded=True),
-    ]
-    if facts:
-        text = json.dumps(facts, indent=2, default=str)
-        blocks.append(Code(text, "Everything recorded, as in provenance.json", folded=True))
-    return blocks
-
-
-def _again(post: xr.DataTree, partition: xr.Dataset, facts: Mapping[str, Any]) -> list[Block]:
+def _python(post: xr.DataTree, partition: xr.Dataset, facts: Mapping[str, Any]) -> str:
     told = post.attrs
     source = str(facts.get("source") or facts.get("recording") or "SOURCE")
     lines = [
@@ -244,8 +198,4 @@ def _again(post: xr.DataTree, partition: xr.Dataset, facts: Mapping[str, Any]) -
         f"partition = nt.point_partition(post, loss={partition.attrs['loss']!r})",
         "nt.plot.plot_unit_similarity(partition)",
     ]
-    return [
-        Code(summary.command({"pipeline": "bicluster", **facts}), "From the command line"),
-        Code("\n".join(lines), "From Python"),
-        Text("The same seed and settings give the same draws; the content hash above says so."),
-    ]
+    return "\n".join(lines)

@@ -95,7 +95,7 @@ def connectivity_report(
     if windows is not None:
         cards.append(("windows", f"{windows.sizes['window']:,}", f"of {windows.attrs['window_s']:g} s"))
     return build_report(
-        title or summary.title_of(told, facts).replace("Dynamic connectome", "Connectivity"),
+        title or summary.title_of(told, facts, "Connectivity"),
         [section for section in sections if section.blocks],
         subtitle=f"How strongly {first.sizes[dim]} {dim}s go together.",
         eyebrow="neurotools · connectivity", cards=cards,
@@ -125,6 +125,15 @@ def strongest_pairs(matrix: xr.DataArray, n: int = STRONGEST) -> pd.DataFrame:
     if lead:
         table["standard deviation over subjects"] = matrix.std(lead).to_numpy()[i, j][at]
     return table
+
+
+def pair_table(static: xr.Dataset) -> pd.DataFrame:
+    """One row per pair of different regions (and subject), with its value of each kind."""
+    dim = str(next(iter(static.data_vars.values())).dims[-2])
+    n = static.sizes[dim]
+    places = static.assign_coords(i=(dim, np.arange(n)), j=(f"{dim}_to", np.arange(n)))
+    table = places.to_dataframe().reset_index()
+    return table[table["i"] < table["j"]].drop(columns=["i", "j"]).reset_index(drop=True)
 
 
 def _over_time(windows: xr.Dataset | None, pictures: Mapping[str, Any]) -> Section:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +10,10 @@ import xarray as xr
 from neurotools.plot import connectome_figures
 from neurotools.report import limits, summary, tables
 from neurotools.report.captions import caption
+from neurotools.report.endings import Pictures, again_section, provenance_section, recording_section
 from neurotools.report.methods import methods, model_settings, unit_word
 from neurotools.report.page import (
     Block,
-    Code,
-    Facts,
-    Figure,
     Note,
     References,
     Section,
@@ -67,7 +64,7 @@ def connectome_report(
     if figures is None:
         figures = connectome_figures(fit, communities, connectome, recording, rank_scan)
     results = summary.Results(recording, fit, communities, connectome)
-    pictures = _pictures(figures, results)
+    pictures = Pictures(figures, lambda name: caption(name, results))
     written = methods(
         fit, communities, connectome, recording=recording, settings=settings, versions=facts.get("versions")
     )
@@ -79,14 +76,14 @@ def connectome_report(
         _over_time(results, pictures),
         _membership(results, pictures),
         _trust(results, pictures),
-        _recording(recording, pictures),
+        recording_section(recording, pictures("traces", "quality")),
         Section("More figures", pictures.rest()),
         Section("What these numbers are not", [Note(limits.limits(results), warn=True)], short="Limits"),
         Section("Methods", [*map(Text, written.paragraphs), References(written.references)]),
-        Section("Provenance", _provenance(facts, results)),
-        Section("Do it again", _again(results, settings, facts), short="Again"),
+        provenance_section(facts, fit.attrs, _chosen(results)),
+        again_section(facts, summary.python_lines(results, settings, facts)),
     ]
-    name = title or summary.title_of(recording, facts)
+    name = title or summary.title_of(recording, facts, "Dynamic connectome")
     return build_report(
         name,
         [section for section in sections if section.blocks],
@@ -96,44 +93,32 @@ def connectome_report(
     )
 
 
-class _pictures:  # noqa: N801
-    """Hands out figures by name as blocks of the page, each once, and at last those that nobody asked for."""
-
-    def __init__(self, figures: Mapping[str, Any], results: summary.Results) -> None:
-        self.left, self.results = dict(figures), results
-
-    def __call__(self, *names: str) -> list[Block]:
-        return [self._block(name) for name in names if name in self.left]
-
-    def rest(self) -> list[Block]:
-        return [self._block(name) for name in list(self.left)]
-
-    def _block(self, name: str) -> Block:
-        title, text, alt = caption(name, self.results)
-        return Figure(self.left.pop(name), text, alt, title)
-
-
 # ---- sections -----------------------------------------------------------------------------------------
+def _chosen(results: summary.Results) -> dict[str, Any]:
+    made = {"fit": results.fit, "communities": results.communities}
+    return {name: model_settings(result) for name, result in made.items() if result is not None}
+
+
 def _warnings(results: summary.Results) -> list[Block]:
     urgent = limits.urgent(results)
     return [Note(urgent, warn=True)] if urgent else []
 
 
-def _motifs(results: summary.Results, pictures: _pictures) -> Section:
+def _motifs(results: summary.Results, pictures: Pictures) -> Section:
     blocks = [*pictures("motifs"), Table(tables.motif_table(results), "Motifs"), *pictures("circuits")]
     unit = unit_word(results.fit)
     lead = f"A motif is a pattern of affinity between {unit}s that recurs; the largest has number 0."
     return Section("Motifs", blocks, lead)
 
 
-def _over_time(results: summary.Results, pictures: _pictures) -> Section:
+def _over_time(results: summary.Results, pictures: Pictures) -> Section:
     blocks = pictures("communities_over_time")
     if results.connectome is not None:
         blocks.append(Table(tables.interval_table(results.connectome), "Intervals of activity", more=TSV))
     return Section("Communities over time", blocks, "Who belongs together, and when.", "Over time")
 
 
-def _membership(results: summary.Results, pictures: _pictures) -> Section:
+def _membership(results: summary.Results, pictures: Pictures) -> Section:
     blocks = pictures("unit_loadings", "subject_loadings")
     if results.communities is not None:
         note = "Strength is the share of the motif's summed affinity that the members carry."
@@ -141,47 +126,8 @@ def _membership(results: summary.Results, pictures: _pictures) -> Section:
     return Section("Who takes part", blocks)
 
 
-def _trust(results: summary.Results, pictures: _pictures) -> Section:
+def _trust(results: summary.Results, pictures: Pictures) -> Section:
     blocks = pictures("restart_similarity", "error", "rank_scan", "description_length")
     if "subject_loading" not in results.fit and model_settings(results.fit).get("layout", "pair") == "pair":
         blocks.insert(0, Text(limits.NOT_UNIQUE))
     return Section("How far to trust it", blocks, short="Trust")
-
-
-def _recording(recording: xr.DataTree | xr.DataArray | None, pictures: _pictures) -> Section:
-    if recording is None:
-        return Section("Recording", pictures("traces", "quality"))
-    blocks: list[Block] = [Facts(summary.recording_facts(recording))]
-    if isinstance(recording, xr.DataTree):
-        blocks += [Table(tables.node_table(recording), "What the recording holds")]
-        found = tables.finding_table(recording)
-        blocks += [
-            Table(found, "What the validator found")
-            if len(found)
-            else Text("The validator found nothing wrong with the recording.")
-        ]
-    return Section("Recording", [*blocks, *pictures("traces", "quality")])
-
-
-def _provenance(facts: Mapping[str, Any], results: summary.Results) -> list[Block]:
-    blocks: list[Block] = [Facts(summary.provenance_facts(facts, results))]
-    chosen = {"fit": model_settings(results.fit)}
-    if results.communities is not None:
-        chosen["communities"] = model_settings(results.communities)
-    blocks.append(Code(json.dumps(chosen, indent=2), "Settings of the models", folded=True))
-    if facts:
-        text = json.dumps(facts, indent=2, default=str)
-        blocks.append(Code(text, "Everything recorded, as in provenance.json", folded=True))
-    return blocks
-
-
-def _again(results: summary.Results, settings: Any, facts: Mapping[str, Any]) -> list[Block]:
-    return [
-        Code(summary.command(facts), "From the command line"),
-        Code(summary.python_lines(results, settings, facts), "From Python"),
-        Text(
-            "The same seed and settings give the same numbers for the same number of threads; the "
-            "content hash "
-            "above says so. settings.yaml lies beside this page."
-        ),
-    ]

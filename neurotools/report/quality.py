@@ -63,14 +63,13 @@ def quality_report(
     ]
     cards = []
     for name, group in nodes.items():
-        rows = group["flag"].size
-        cards.append((f"{name}: {group['flag'].dims[-1]}s", f"{rows:,}", ""))
-        cards.append(("of them flagged", f"{int((group['flag'] != '').sum()):,}", ""))
+        cards.append((f"{name}: {group['flag'].dims[-1]}s", f"{group.attrs['n_rows']:,}", ""))
+        cards.append(("of them flagged", f"{group.attrs['n_flagged']:,}", ""))
         if "duration_s" in group.attrs:
             cards.append(("long", f"{group.attrs['duration_s']:.4g}", "s"))
     cards.append(("findings of the validator", f"{judged['findings'].sizes['finding']}", ""))
     return build_report(
-        title or summary.title_of(told, facts).replace("Dynamic connectome", "Quality"),
+        title or summary.title_of(told, facts, "Quality"),
         [section for section in sections if section.blocks],
         subtitle="What stands out in this recording, before anything is analysed.",
         eyebrow="neurotools · quality", cards=cards,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +10,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurotools.report import summary, tables
+from neurotools.report import summary
+from neurotools.report.endings import Pictures, again_section, provenance_section, recording_section
 from neurotools.report.methods import model_settings, own_references
 from neurotools.report.page import (
     Block,
-    Code,
-    Facts,
-    Figure,
     Note,
     References,
     Section,
@@ -71,26 +68,22 @@ def states_report(
     facts = dict(provenance or {})
     described = summary.described(recording, facts)
     held = States(fit, states, scan, visits, psychometric)
-    left = dict(figures or {})
-
-    def pictures(*names: str) -> list[Block]:
-        return [_figure(name, left.pop(name), held) for name in names if name in left]
-
+    pictures = Pictures(figures or {}, lambda name: caption(name, held))
     sections = [
         Section("At a glance", _glance(held, pictures)),
         Section("The states", _states(held, pictures)),
         Section("When each state holds", pictures("state_prob"), short="Over time"),
         Section("How states follow one another", _moves(held, pictures), short="Moves"),
         Section("How many states?", _number(held, pictures), short="How many"),
-        Section("More figures", pictures(*list(left))),
+        Section("More figures", pictures.rest()),
         Section("What these numbers are not", [Note(limits(held), warn=True)], short="Limits"),
-        Section("Recording", _recording(described)),
+        recording_section(described),
         Section("Methods", _methods(held, described, settings, facts)),
-        Section("Provenance", _provenance(facts, held)),
-        Section("Do it again", _again(held, settings, facts), short="Again"),
+        provenance_section(facts, fit.attrs, model_settings(fit)),
+        again_section(facts, _python(held, settings, facts)),
     ]
     return build_report(
-        title or summary.title_of(described, facts).replace("Dynamic connectome", "Hidden states"),
+        title or summary.title_of(described, facts, "Hidden states"),
         [section for section in sections if section.blocks],
         subtitle=held.subtitle,
         eyebrow=f"neurotools · {'strategies' if held.choices else 'brain states'}",
@@ -99,12 +92,7 @@ def states_report(
 
 
 # ---- sections -----------------------------------------------------------------------------------------
-def _figure(name: str, image: Any, held: States) -> Block:
-    title, text, alt = caption(name, held)
-    return Figure(image, text, alt, title)
-
-
-def _glance(held: States, pictures: Any) -> list[Block]:
+def _glance(held: States, pictures: Pictures) -> list[Block]:
     blocks: list[Block] = [Text(sentence(held))]
     warned = urgent(held)
     if warned:
@@ -112,7 +100,7 @@ def _glance(held: States, pictures: Any) -> list[Block]:
     return [*blocks, *pictures("weights", "psychometric")]
 
 
-def _states(held: States, pictures: Any) -> list[Block]:
+def _states(held: States, pictures: Pictures) -> list[Block]:
     shown = pictures("couplings", "coupling_graphs", "coupling_changes")
     return [*shown, Table(_state_table(held), "States")]
 
@@ -141,7 +129,7 @@ def _state_table(held: States) -> pd.DataFrame:
     return table
 
 
-def _moves(held: States, pictures: Any) -> list[Block]:
+def _moves(held: States, pictures: Pictures) -> list[Block]:
     blocks: list[Block] = list(pictures("transitions", "dwell_times"))
     if held.n_states > 1:
         found = held.fit["transition"].transpose("state", "state_to")
@@ -151,7 +139,7 @@ def _moves(held: States, pictures: Any) -> list[Block]:
     return blocks
 
 
-def _number(held: States, pictures: Any) -> list[Block]:
+def _number(held: States, pictures: Pictures) -> list[Block]:
     if held.scan is None:
         return []
     scan = held.scan
@@ -169,19 +157,6 @@ def _number(held: States, pictures: Any) -> list[Block]:
     what = "whole sessions" if scan.attrs.get("cv") == "session" else "stretches of time"
     note = f"Held out: {what}, in {gain.shape[1]} folds."
     return [*pictures("heldout"), Table(table, "Score of data that the model has not seen", note)]
-
-
-def _recording(recording: xr.DataTree | xr.DataArray | None) -> list[Block]:
-    if not isinstance(recording, xr.DataTree):
-        return []
-    found = tables.finding_table(recording)
-    return [
-        Facts(summary.recording_facts(recording)),
-        Table(tables.node_table(recording), "What the recording holds"),
-        Table(found, "What the validator found")
-        if len(found)
-        else Text("The validator found nothing wrong with the recording."),
-    ]
 
 
 def _methods(
@@ -204,30 +179,6 @@ def _cards(held: States, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]
     if "wall_time_s" in facts:
         made.append(("to compute", f"{float(facts['wall_time_s']):.3g}", "s"))
     return made
-
-
-def _provenance(facts: Mapping[str, Any], held: States) -> list[Block]:
-    shown = summary.provenance_facts(facts, summary.Results(None, held.fit, None, None))
-    blocks: list[Block] = [
-        Facts(shown),
-        Code(json.dumps(model_settings(held.fit), indent=2), "Settings of the model", folded=True),
-    ]
-    if facts:
-        text = json.dumps(facts, indent=2, default=str)
-        blocks.append(Code(text, "Everything recorded, as in provenance.json", folded=True))
-    return blocks
-
-
-def _again(held: States, settings: Any, facts: Mapping[str, Any]) -> list[Block]:
-    return [
-        Code(summary.command(facts), "From the command line"),
-        Code(_python(held, settings, facts), "From Python"),
-        Text(
-            "The same seed and settings give the same numbers for the same number of threads; the content "
-            "hash "
-            "above says so. settings.yaml lies beside this page."
-        ),
-    ]
 
 
 def _python(held: States, settings: Any, facts: Mapping[str, Any]) -> str:

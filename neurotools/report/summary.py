@@ -99,13 +99,13 @@ def described(
 
 
 # ---- words ----------------------------------------------------------------------------------------------
-def title_of(recording: xr.DataTree | xr.DataArray | None, facts: Mapping[str, Any]) -> str:
-    """A title for the page: the recording's own, else its name."""
+def title_of(recording: xr.DataTree | xr.DataArray | None, facts: Mapping[str, Any], otherwise: str) -> str:
+    """A title for the page: the recording's own, else its name, else what the page is about."""
     attrs = {} if recording is None else recording.attrs
     for name in (attrs.get("title"), facts.get("recording"), attrs.get("source")):
         if name:
             return str(name)
-    return "Dynamic connectome"
+    return otherwise
 
 
 def subtitle(results: Results) -> str:
@@ -200,14 +200,6 @@ NAMES = {
     "python": "Python", "platform": "System", "machine": "Machine", "cpu": "Processor", "device": "Device",
     "versions": "Versions", "warnings": "Warnings",
 }  # fmt: skip
-
-
-def provenance_facts(facts: Mapping[str, Any], results: Results) -> dict[str, str]:
-    """The facts of provenance that people look for; what was not recorded is read from the fit."""
-    shown = recorded_facts(facts)
-    shown.setdefault("Seeds", f"fit {results.fit.attrs.get('seed', '?')}")
-    shown.setdefault("Versions", f"neurotools {results.fit.attrs.get('neurotools_version', '?')}")
-    return shown
 
 
 def recorded_facts(facts: Mapping[str, Any]) -> dict[str, str]:
