@@ -60,7 +60,7 @@ from .signals.calcium import dff as dff
 from .signals.cleaning import clean as clean
 from .signals.connectivity import connectivity as connectivity
 from .signals.connectivity import dynamic_connectivity as dynamic_connectivity
-from .signals.connectivity import stack_connectivity as stack_connectivity
+from .signals.connectivity import group_connectivity as group_connectivity
 from .signals.connectivity import tangent_space as tangent_space
 from .signals.connectivity import window_summary as window_summary
 from .signals.confounds import ConfoundStrategy as ConfoundStrategy

@@ -147,13 +147,7 @@ def cleaned(recording: xr.DataTree, settings: Settings) -> xr.DataArray:
 
 def tables(result: xr.DataTree) -> dict[str, pd.DataFrame]:
     """One row per pair of different regions, with its value of each kind."""
-    static = result["static"].to_dataset()
-    dim = str(next(iter(static.data_vars.values())).dims[-2])
-    places = static.assign_coords(
-        i=(dim, range(static.sizes[dim])), j=(f"{dim}_to", range(static.sizes[dim]))
-    )
-    table = places.to_dataframe().reset_index()
-    return {"pairs": table[table["i"] < table["j"]].drop(columns=["i", "j"]).reset_index(drop=True)}
+    return {"pairs": nt.report.pair_table(result["static"].to_dataset())}
 
 
 def figures(result: xr.DataTree, recording: xr.DataTree | None, settings: Settings) -> dict[str, Figure]:
@@ -180,20 +174,5 @@ def windows_of(result: xr.DataTree) -> xr.Dataset | None:
 
 
 def summarise(results: Mapping[str, xr.DataTree], settings: Settings) -> xr.Dataset:
-    """All matrices side by side, their mean, and each one's displacement from the others in tangent space.
-
-    Displacements are of the correlation (else of the covariance), of recordings of one subject each.
-    """
-    static = {name: result["static"].to_dataset() for name, result in results.items()}
-    group: dict[str, xr.DataArray] = {
-        kind: nt.stack_connectivity({name: matrices[kind] for name, matrices in static.items()})
-        for kind in settings.kinds
-    }
-    made = group | {
-        f"mean_{kind}": matrix.mean("recording", keep_attrs=True) for kind, matrix in group.items()
-    }
-    base = next((group[kind] for kind in ("correlation", "covariance") if kind in group), None)
-    if base is not None and base.ndim == 3 and len(results) > 1 and settings.estimator == "ledoit_wolf":
-        space = nt.tangent_space(base)
-        made |= {"displacement": space["displacement"], "reference": space["reference"]}
-    return xr.Dataset(made)
+    """All matrices side by side, their mean, and each one's displacement from the others in tangent space."""
+    return nt.group_connectivity({name: result["static"].to_dataset() for name, result in results.items()})

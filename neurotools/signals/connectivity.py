@@ -247,26 +247,63 @@ def window_summary(windows: xr.DataArray) -> xr.Dataset:
     return result.transpose(*lead, ...)
 
 
-def stack_connectivity(matrices: Mapping[str, xr.DataArray]) -> xr.DataArray:
-    """Connectivity of several recordings over the same regions, along ``recording``.
+def group_connectivity(recordings: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Connectivity of several recordings side by side, their mean, and how far each lies from the others.
+
+    Parameters
+    ----------
+    recordings : mapping of str to xarray.Dataset
+        Name to matrices of one or more kinds, the same in all, each from ``nt.connectivity``.
+
+    Returns
+    -------
+    xarray.Dataset
+        Each kind (recording, ..., region, region_to); ``mean_KIND`` over recordings; and, of the correlation
+        or else the covariance, ``displacement`` and ``reference`` as ``nt.tangent_space`` gives them. Where
+        there are none, attrs ``no_displacement`` says why.
 
     Raises
     ------
     SchemaError
-        Regions differ; nothing is reordered or left out.
+        Regions or kinds differ; nothing is reordered or left out.
     """
-    (first, *_), names = matrices.values(), list(matrices)
-    dim = str(first.dims[-2])
-    for name, matrix in matrices.items():
-        if matrix.dims != first.dims or not matrix.indexes[dim].equals(first.indexes[dim]):
+    (first, *_), names = recordings.values(), list(recordings)
+    for name, matrices in recordings.items():
+        if list(matrices) != list(first) or not _same_regions(matrices, first):
             raise SchemaError(
-                "recordings have different regions", code="NT-DATA-005", where=name,
-                found=f"{dict(matrix.sizes)}", expected=f"those of {names[0]}: {dict(first.sizes)}",
+                "recordings have different regions or kinds", code="NT-DATA-005", where=name,
+                found=f"{list(matrices)}, {dict(matrices.sizes)}",
+                expected=f"those of {names[0]}: {list(first)}, {dict(first.sizes)}",
                 fix="one atlas for all, or a run for each atlas",
             )  # fmt: skip
-    return xr.concat(
-        list(matrices.values()), xr.Variable("recording", names), coords="minimal", compat="override"
+    along = xr.Variable("recording", names)
+    group = xr.concat(list(recordings.values()), along, coords="minimal", compat="override", join="exact")
+    means = {f"mean_{kind}": matrix.mean("recording", keep_attrs=True) for kind, matrix in group.items()}
+    base = next((group[kind] for kind in ("correlation", "covariance") if kind in group), None)
+    reason = _no_displacement(base)
+    if base is None or reason:
+        return group.assign(means).assign_attrs(no_displacement=reason)
+    space = tangent_space(base)
+    return group.assign(means).assign(space.data_vars).assign_attrs(space.attrs)
+
+
+def _same_regions(one: xr.Dataset, other: xr.Dataset) -> bool:
+    return one.sizes == other.sizes and all(
+        one.indexes[dim].equals(other.indexes[dim]) for dim in one.dims if dim in one.indexes
     )
+
+
+def _no_displacement(base: xr.DataArray | None) -> str:
+    """Why matrices have no place in tangent space, or nothing."""
+    if base is None:
+        return "neither correlation nor covariance was computed"
+    if base.ndim != 3:
+        return "a recording has several subjects"
+    if base.sizes["recording"] < 2:
+        return "there is one recording"
+    if base.attrs.get("estimator") != "ledoit_wolf":
+        return "estimates that are not shrunk may have no inverse"
+    return ""
 
 
 # ---- computed when asked for ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fnmatch import fnmatch
 
 import pytest
 from neurotools.pipelines import bids
@@ -103,4 +104,8 @@ def test_the_output_says_what_made_it(folder, tmp_path):
         "Name": "neurotools", "Version": nt.__version__, "Description": "toy-pipeline",
     }  # fmt: skip
     assert told["SourceDatasets"] == [{"URL": folder.as_uri()}]
-    assert "fit.nc" not in (tmp_path / "out" / ".bidsignore").read_text()
+    ignored = (tmp_path / "out" / ".bidsignore").read_text().split()
+    assert "dataset_description.json" not in ignored
+    # Whatever else lies at the top is passed over by validators.
+    others = {f.name for f in (tmp_path / "out").iterdir() if not f.name.startswith(".") and f.is_file()}
+    assert all(any(fnmatch(name, rule) for rule in ignored) for name in others - {"dataset_description.json"})
