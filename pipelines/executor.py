@@ -101,15 +101,10 @@ def gathered(file: str | Path | Execution | None, workers: int | None, threads: 
 
 
 def records(jobs: Sequence[Job], execution: Execution, act: Act = do) -> Records:
-    """Do jobs where ``execution`` says, and yield their records as they come."""
+    """Do jobs outside of this process, where ``execution`` says, and yield their records as they come."""
     if not jobs:
         return
     yield from lookup("engine", execution.chosen, ENGINES)(jobs, execution, act)
-
-
-def serially(jobs: Sequence[Job], execution: Execution, act: Act = do) -> Records:
-    """One after the other, in this process."""
-    yield from map(act, jobs)
 
 
 # ---- worker processes -----------------------------------------------------------------------------------
@@ -251,7 +246,6 @@ def _through(client: Any, jobs: Sequence[Job], act: Act) -> Records:
 
 
 ENGINES: dict[str, Callable[[Sequence[Job], Execution, Act], Records]] = {
-    "serial": serially,
     "processes": in_processes,
     "dask": on_dask,
     "slurm": on_slurm,

@@ -97,10 +97,10 @@ def summarise(results: Mapping[str, xr.DataTree], settings: Settings) -> xr.Data
     """How many rows each recording has, how many stand out, and what the validator found."""
     rows = []
     for result in results.values():
-        flags = [node["flag"] for name, node in result.children.items() if name != "findings"]
+        judged = [node.attrs for name, node in result.children.items() if name != "findings"]
         counts = {
-            "n_rows": sum(flag.size for flag in flags),
-            "n_flagged": sum(int((flag != "").sum()) for flag in flags),
+            "n_rows": sum(attrs["n_rows"] for attrs in judged),
+            "n_flagged": sum(attrs["n_flagged"] for attrs in judged),
             "n_findings": result["findings"].sizes["finding"],
         }
         rows.append(xr.Dataset(counts))

@@ -59,7 +59,8 @@ def quality(recording: xr.DataTree, *, stand_out: float = 5.0) -> xr.DataTree:
 
         Counts: ``mean``, ``fano`` (variance over mean), ``maximum``, ``level`` (unit, bin) per bin width.
 
-        All: ``flag`` (row), words on what stands out, empty where nothing does. Group ``findings`` lists
+        All: ``flag`` (row), words on what stands out, empty where nothing does; attrs ``n_rows``,
+        ``n_flagged``. Group ``findings`` lists
         what the validator says: ``level``, ``code``, ``where``, ``problem``, ``found`` along ``finding``.
 
     Raises
@@ -82,6 +83,8 @@ def quality(recording: xr.DataTree, *, stand_out: float = 5.0) -> xr.DataTree:
             found=", ".join(recording.children) or "an empty recording",
             expected="one of " + ", ".join([*MAIN_ARRAYS, "spikes"]),
         )  # fmt: skip
+    for group in groups.values():
+        group.attrs |= {"n_rows": group["flag"].size, "n_flagged": int((group["flag"] != "").sum())}
     groups["/findings"] = _findings(recording)
     return xr.DataTree.from_dict(groups)
 
