@@ -210,10 +210,14 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
     result, large = _apart(result)
     with atomic(path) as staged:
         if path.suffix == ".nc":
-            result.to_netcdf(staged, engine="h5netcdf")
+            result.to_netcdf(staged, engine="h5netcdf", encoding=_for_each(result, "iufbc", fletcher32=True))
             _add_to_netcdf(staged, large)
         else:
-            _variable_text(result).to_zarr(staged, mode="w", consolidated=False, write_empty_chunks=True)
+            result = _variable_text(result)
+            result.to_zarr(
+                staged, mode="w", consolidated=False, write_empty_chunks=True,
+                encoding=_for_each(result, "iufbcT", compressors=_summed()),
+            )  # fmt: skip
             _add_to_zarr(staged, large)
             sizes = {
                 p.relative_to(staged).as_posix(): p.stat().st_size
@@ -222,6 +226,21 @@ def save(result: xr.Dataset | xr.DataTree | xr.DataArray, path: str | Path) -> P
             }
             (staged / MANIFEST).write_text(json.dumps({"files": sizes, "neurotools": __version__}))
     return path
+
+
+def _for_each(result: Any, kinds: str, **options: Any) -> dict[Any, Any]:
+    """The same encoding for each array with entries: checksums, so that a byte that rots is noticed."""
+    if isinstance(result, xr.DataTree):
+        nodes = {node.path: node.to_dataset(inherit=False) for node in result.subtree}
+        return {path: found for path, node in nodes.items() if (found := _for_each(node, kinds, **options))}
+    variables = result.variables.items()
+    return {name: options for name, v in variables if v.ndim and v.size and v.dtype.kind in kinds}
+
+
+def _summed() -> tuple[Any, ...]:
+    from zarr.codecs import ZstdCodec
+
+    return (ZstdCodec(level=0, checksum=True),)
 
 
 # ---- arrays that were left on disk are written part by part -------------------------------------------
@@ -264,7 +283,7 @@ def _add_to_netcdf(path: Path, large: Mapping[tuple[str, str], xr.Variable]) -> 
             for dim, size in variable.sizes.items():
                 if dim not in group.dimensions:
                     group.dimensions[dim] = size
-            target = group.create_variable(name, variable.dims, variable.dtype)
+            target = group.create_variable(name, variable.dims, variable.dtype, fletcher32=True)
             target.attrs.update(variable.attrs)
             for place in _parts(variable):
                 target[place] = variable[place].to_numpy()
@@ -279,7 +298,7 @@ def _add_to_zarr(path: Path, large: Mapping[tuple[str, str], xr.Variable]) -> No
         target = zarr.open_group(path / node.strip("/"), mode="a").create_array(
             name, shape=variable.shape, dtype=variable.dtype,
             dimension_names=[str(dim) for dim in variable.dims],
-            chunks=tuple(place.stop for place in next(_parts(variable))),
+            chunks=tuple(place.stop for place in next(_parts(variable))), compressors=_summed(),
             fill_value=np.nan if variable.dtype.kind == "f" else 0, config={"write_empty_chunks": True},
             attributes={k: v.tolist() if hasattr(v, "tolist") else v for k, v in variable.attrs.items()},
         )  # fmt: skip
@@ -305,7 +324,7 @@ def _replaced(dataset: xr.Dataset, variables: Mapping[Any, xr.Variable]) -> xr.D
 
 
 def open_saved(path: str | Path, *, in_memory: bool = True) -> xr.Dataset | xr.DataTree:
-    """Open what ``save`` wrote; refuse a store that is incomplete.
+    """Open what ``save`` wrote; refuse a store that is incomplete or whose bytes changed.
 
     Returns a DataTree when the file has groups, else a Dataset; in memory, unless ``in_memory`` is False:
     then arrays of more than ``LAZY_BYTES`` stay on disk and the store stays open.
@@ -324,10 +343,16 @@ def open_saved(path: str | Path, *, in_memory: bool = True) -> xr.Dataset | xr.D
                 "the saved result cannot be opened; it was cut short or is of another format", path=path
             ) from error
     arrays = [array for node in tree.subtree for array in node.data_vars.values()]
-    if in_memory or all(array.nbytes <= LAZY_BYTES for array in arrays):
-        with tree:
-            tree = tree.load()
-    tree = tree.map_over_datasets(_native)
+    try:
+        if in_memory or all(array.nbytes <= LAZY_BYTES for array in arrays):
+            with tree:
+                tree = tree.load()
+        tree = tree.map_over_datasets(_native)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ResultError(
+            "the bytes of the saved result do not match their checksums", path=path, found=str(error),
+            fix="copy it again from where it came, or compute it again",
+        ) from error  # fmt: skip
     return tree if tree.children else tree.to_dataset()
 
 

@@ -124,6 +124,20 @@ def test_a_truncated_file_is_refused(tmp_path):
         open_saved(path)
 
 
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_a_byte_that_changed_on_disk_is_noticed(tmp_path, suffix):
+    path = save(
+        xr.Dataset({"a": ("t", np.random.default_rng(0).normal(size=4000))}), tmp_path / f"x.{suffix}"
+    )
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(ResultError, match="do not match their checksums"):
+        open_saved(path)
+
+
 def test_a_failed_write_leaves_the_old_result_and_no_litter(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("old")
