@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from neurotools.schema import Schema, space_dim
 from neurotools.signals.steps import along, asked, rate_of, recorded, sessions
 
 SERIES = Schema("series to compare", dims=("subject?", "time", "unit|channel|region"))
+# The same, where a value that is not finite shows in the variances, which are looked at in place of all values.
+UNSEEN = replace(SERIES, allow_nan=True)
 WINDOWS = Schema(
     "connectivity in windows",
     dims=("subject?", "window", "region|unit|channel", "region_to|unit_to|channel_to"),
@@ -81,10 +84,11 @@ def connectivity(
         return tangent_space(spread)["displacement"]
     measure = lookup("kind of connectivity", kind, KINDS)
     lookup("estimator of covariance", estimator, ESTIMATORS)
-    array = asked(data, SERIES)
+    array = asked(data, UNSEEN)
     values = _prepared(array)
     _check_samples(values, kind, estimator, array)
-    result = _measured(values, measure, kind, estimator, standardize)
+    with np.errstate(invalid="ignore"):
+        result = _measured(values, measure, kind, estimator, standardize, array)
     made = _labelled(result, array, kind, standardize)
     made.attrs |= {"kind": kind, "estimator": estimator, "n_samples": values.shape[-2]}
     return _recorded(made, array, "connectivity", kind=kind, estimator=estimator, standardize=standardize)
@@ -335,12 +339,21 @@ class _Windows(BackendArray):
 
 # ---- pieces ---------------------------------------------------------------------------------------------
 def _measured(
-    x: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], kind: str, estimator: str, standardize: bool
+    x: np.ndarray,
+    measure: Callable[[np.ndarray], np.ndarray],
+    kind: str,
+    estimator: str,
+    standardize: bool,
+    unseen: xr.DataArray | None = None,
 ) -> np.ndarray:
-    if not standardize:
-        return measure(ESTIMATORS[estimator](x))
-    scaled = maths.correlation_of_series(x, estimator == "ledoit_wolf")
-    return measure(scaled) if kind in INVERTED else scaled
+    """The measure of series; ``unseen`` is their array where nobody has looked for NaN in it."""
+    if standardize:
+        spread = maths.correlation_of_series(x, estimator == "ledoit_wolf")
+    else:
+        spread = ESTIMATORS[estimator](x)
+    if unseen is not None and not np.isfinite(spread).all():
+        SERIES.require(unseen)
+    return spread if standardize and kind not in INVERTED else measure(spread)
 
 
 def _prepared(array: xr.DataArray) -> np.ndarray:
@@ -403,9 +416,9 @@ def _labelled(
     dim = space_dim(array)
     lead = tuple(str(d) for d in array.dims[:-2])
     dims = (*lead, *(("window",) if windows else ()), dim, f"{dim}_to")
-    labels = array[dim].to_numpy()
+    labels = array.indexes[dim] if dim in array.indexes else np.arange(array.sizes[dim])
     variable = xr.Variable(dims, values, {"units": _units(array, kind, standardize)})
-    coords = {**along(array, (*lead, dim)), dim: labels, f"{dim}_to": labels}
+    coords = {dim: labels, **along(array, (*lead, dim)), f"{dim}_to": xr.IndexVariable(f"{dim}_to", labels)}
     return xr.DataArray(variable, coords=coords, name="connectivity")
 
 
@@ -418,6 +431,8 @@ def _units(array: xr.DataArray, kind: str, standardize: bool) -> str:
 
 def _recorded(made: xr.DataArray, array: xr.DataArray, step: str, **settings: Any) -> xr.DataArray:
     # ``recorded`` counts samples before and after, and a matrix has no time of its own.
-    stamped = recorded(array.isel(time=slice(0, 0)).copy(), array, step, **settings)
-    made.attrs["history"] = stamped.attrs["history"]
+    nothing = xr.DataArray(
+        xr.Variable("time", array["time"].to_numpy()[:0], {"units": array.attrs.get("units")})
+    )
+    made.attrs["history"] = recorded(nothing, array, step, **settings).attrs["history"]
     return made
