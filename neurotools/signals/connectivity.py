@@ -17,7 +17,7 @@ from neurotools.schema import Schema, space_dim
 from neurotools.signals.steps import along, asked, rate_of, recorded, sessions
 
 SERIES = Schema("series to compare", dims=("subject?", "time", "unit|channel|region"))
-# The same, where a value that is not finite shows in the variances, which are looked at in place of all values.
+# The same, for where a value that is not finite shows in the variances, which are looked at instead.
 UNSEEN = replace(SERIES, allow_nan=True)
 WINDOWS = Schema(
     "connectivity in windows",
@@ -88,7 +88,7 @@ def connectivity(
     values = _prepared(array)
     _check_samples(values, kind, estimator, array)
     with np.errstate(invalid="ignore"):
-        result = _measured(values, measure, kind, estimator, standardize, array)
+        result = _measured(values, measure, kind, estimator, standardize, unseen=array)
     made = _labelled(result, array, kind, standardize)
     made.attrs |= {"kind": kind, "estimator": estimator, "n_samples": values.shape[-2]}
     return _recorded(made, array, "connectivity", kind=kind, estimator=estimator, standardize=standardize)
@@ -344,6 +344,7 @@ def _measured(
     kind: str,
     estimator: str,
     standardize: bool,
+    *,
     unseen: xr.DataArray | None = None,
 ) -> np.ndarray:
     """The measure of series; ``unseen`` is their array where nobody has looked for NaN in it."""
