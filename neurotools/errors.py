@@ -1,4 +1,4 @@
-"""Every error a user can meet, and two helpers that explain what is missing.
+"""Every error a user can meet, and helpers that explain what is missing or wrong.
 
 Each error says what was wanted, what came and what to do. ``code`` is stable and documented; the other
 fields let a program (``--json``, the dataset runner) read what a person reads in the message.
@@ -6,13 +6,23 @@ fields let a program (``--json``, the dataset runner) read what a person reads i
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
+import math
+import numbers
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+# Annotations of fields that hold one number, and what may stand in them.
+NUMBERS = {
+    "int": numbers.Integral,
+    "int | None": numbers.Integral,
+    "float": numbers.Real,
+    "float | None": numbers.Real,
+}
 
 CODES = {
     "NT-FILE-001": "the file or folder does not exist",
@@ -169,6 +179,40 @@ def expect(value: Any, what: str, *types: type, fix: str | None = None) -> None:
             f"{what} is needed",
             found=type(value).__name__, expected=" or ".join(t.__name__ for t in types), fix=fix,
         )  # fmt: skip
+
+
+def check_numbers(settings: Any, *, positive: Iterable[str] = (), **at_least: float) -> None:
+    """Raise unless the numbers among frozen settings are finite, and of the kind that their field says.
+
+    Numbers of NumPy become plain ones, so that a fit can carry them. ``seed`` is at least 0 everywhere.
+
+    Parameters
+    ----------
+    settings : dataclass
+    positive : names of fields
+        Must be above 0.
+    **at_least
+        Name of a field and its least value.
+    """
+    at_least.setdefault("seed", 0)
+    for field in dataclasses.fields(settings):
+        kind, value = str(field.type), getattr(settings, field.name)
+        if isinstance(value, numbers.Number) and hasattr(value, "item"):
+            value = value.item()
+            object.__setattr__(settings, field.name, value)
+        if kind not in NUMBERS or (value is None and "None" in kind):
+            continue
+        _check_number(field.name, value, NUMBERS[kind], at_least.get(field.name))
+        if field.name in positive and not value > 0:
+            raise SettingsError(f"{field.name} must be positive", found=value)
+
+
+def _check_number(name: str, value: Any, kind: Any, least: float | None) -> None:
+    whole = kind is numbers.Integral
+    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+        raise SettingsError(f"{name} is a {'whole' if whole else 'finite'} number", found=repr(value))
+    if least is not None and value < least:
+        raise SettingsError(f"{name} must be at least {least:g}", found=value)
 
 
 def lookup(what: str, name: str, table: Mapping[str, T]) -> T:

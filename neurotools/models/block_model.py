@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, check_numbers, lookup
 from neurotools.numerics import blockmodel
 from neurotools.numerics.blockmodel import MAX_UNITS, Evidence, effects_of, levels_of
 from neurotools.numerics.blocksearch import Draws, Found, find_partition, sample_partitions
@@ -65,8 +65,7 @@ class BlockModel:
             raise SettingsError(
                 "degree_corrected is 'auto', True or False", found=repr(self.degree_corrected)
             )
-        if self.n_draws < 0:
-            raise SettingsError("n_draws must not be negative", found=self.n_draws)
+        check_numbers(self, n_draws=0)
         if self.nested is not False:
             raise SettingsError(
                 "nested communities are not available yet", found=f"nested={self.nested!r}",

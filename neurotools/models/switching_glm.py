@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from neurotools.arrays import to_device, to_numpy
-from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, lookup
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, check_numbers, lookup
 from neurotools.numerics import hmm, switching
 from neurotools.numerics.switching_chain import drive_start, log_chain
 from neurotools.numerics.switching_errors import UNCERTAINTY, Errors
@@ -121,14 +121,9 @@ class SwitchingGLM:
         lookup(f"link of the family {self.family}", self.link, dict.fromkeys(("auto", *links)))
         lookup("dtype", self.dtype, dict.fromkeys(DTYPES))
         lookup("uncertainty", self.uncertainty, dict.fromkeys((*UNCERTAINTY, "none")))
-        for name in ("n_states", "n_restarts", "max_iter"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
-        if not self.transition_strength > 0:
-            raise SettingsError("transition_strength must be positive", found=self.transition_strength)
-        for name in ("stickiness", "tol"):
-            if not getattr(self, name) >= 0:
-                raise SettingsError(f"{name} must be at least 0", found=getattr(self, name))
+        check_numbers(
+            self, positive=["transition_strength"], n_states=1, n_restarts=1, max_iter=1, stickiness=0, tol=0
+        )
 
     def fit(
         self,

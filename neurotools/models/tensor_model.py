@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from neurotools.arrays import to_device
-from neurotools.errors import SchemaError, SettingsError, expect, lookup
+from neurotools.errors import SchemaError, SettingsError, check_numbers, expect, lookup
 from neurotools.numerics import multiway, tensor
 from neurotools.numerics.multiway import KINDS, Found, Wanted
 from neurotools.provenance import stamp
@@ -59,16 +59,12 @@ class TensorModel:
 
     def __post_init__(self) -> None:
         lookup("kind of factorisation", self.kind, KINDS)
+        check_numbers(self, n_restarts=1, max_iter=1, tol=0)
         ranks = (self.rank,) if isinstance(self.rank, int) else tuple(self.rank)
         if min(ranks, default=0) < 1:
             raise SettingsError("rank must be at least 1", found=self.rank)
         if self.kind != "tucker" and len(ranks) != 1:
             raise SettingsError("only kind='tucker' has a rank for every dimension", code="NT-SET-003")
-        for name in ("n_restarts", "max_iter"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
-        if not self.tol >= 0:
-            raise SettingsError("tol must be at least 0", found=self.tol)
 
     def fit(self, data: xr.DataArray, mask: xr.DataArray | None = None) -> xr.Dataset:
         """Find components.

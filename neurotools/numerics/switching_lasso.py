@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from neurotools.arrays import Array, like, to_numpy
-from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.errors import SchemaError, check_numbers, lookup
 from neurotools.numerics import switching
 from neurotools.numerics.switching_fit import Found, Given, Search, Widths, next_round
 
@@ -50,9 +50,7 @@ class GroupLasso:
 
     def __post_init__(self) -> None:
         lookup("value of over", self.over, OVER)
-        for name in ("strength", "ridge"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be positive", found=getattr(self, name))
+        check_numbers(self, positive=["strength", "ridge"])
 
     def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
         """Normal prior under which the starts run, before connections are put to zero."""

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neurotools.arrays import Array, device_of, namespace, to_numpy
-from neurotools.errors import SettingsError
+from neurotools.errors import check_numbers
 from neurotools.numerics import switching
 from neurotools.numerics.switching_fit import Found, Given, Search, Widths, onward
 
@@ -42,8 +42,7 @@ class RidgePrior:
     connectome: ClassVar[str] = "mean"
 
     def __post_init__(self) -> None:
-        if not self.strength > 0:
-            raise SettingsError("strength must be positive", found=self.strength)
+        check_numbers(self, positive=["strength"])
 
     def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
         """Width for each kind of regressor."""
@@ -81,9 +80,7 @@ class GaussianPrior:
     connectome: ClassVar[str] = "mean"
 
     def __post_init__(self) -> None:
-        for name in ("width", "shared_width", "bias_width"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be positive", found=getattr(self, name))
+        check_numbers(self, positive=["width", "shared_width", "bias_width"])
 
     def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
         """Width for each kind of regressor; with a single state the shared part is that state's."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neurotools.arrays import Array, like, to_numpy
-from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.errors import SchemaError, check_numbers, lookup
 from neurotools.numerics import connection_types as types
 from neurotools.numerics import switching, typed_weights
 from neurotools.numerics.switching_fit import Found, Given, Search, Widths, next_round
@@ -70,8 +70,7 @@ class OneHotPrior:
 
     def __post_init__(self) -> None:
         lookup("value of across", self.across, ACROSS)
-        if not self.size > 0:
-            raise SettingsError("size must be positive", found=self.size)
+        check_numbers(self, positive=["size"])
 
     def widths(self, kinds: list[str], n_states: int) -> dict[str, Widths]:
         """Normal prior under which the starts run, before types come in."""

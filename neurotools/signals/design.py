@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, check_numbers
 from neurotools.provenance import settings_dict
 from neurotools.schema import SPIKE_COUNTS, check_counts, signal
 from neurotools.schema.regression import without_missing
@@ -39,10 +39,7 @@ class ExponentialHistory:
     n_lags: int = 5
 
     def __post_init__(self) -> None:
-        if self.n_lags < 1:
-            raise SettingsError("n_lags must be at least 1", found=self.n_lags)
-        if not np.isfinite(self.decay):
-            raise SettingsError("decay must be a finite number", found=self.decay)
+        check_numbers(self, n_lags=1)
 
     def weights(self, bin_width: float | None) -> np.ndarray:
         """One row; the width of a bin does not matter."""
@@ -69,8 +66,7 @@ class RaisedCosine:
     last_s: float
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not self.last_s > 0:
-            raise SettingsError("n and last_s must be positive", found=f"n={self.n}, last_s={self.last_s}")
+        check_numbers(self, positive=["last_s"], n=1)
 
     def weights(self, bin_width: float | None) -> np.ndarray:
         """One row for each bump."""

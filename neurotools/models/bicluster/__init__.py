@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError, expect, lookup
+from neurotools.errors import SchemaError, SettingsError, check_numbers, expect, lookup
 from neurotools.models.bicluster.chains import Job, run_all
 from neurotools.models.bicluster.tree import as_tree, intervals, whole_draws
 from neurotools.numerics import mixtures
@@ -50,10 +50,9 @@ class FiniteMixture:
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.rho < 1:
+        check_numbers(self, positive=["rho", "gamma"])
+        if not self.rho < 1:
             raise SettingsError("rho must lie between 0 and 1", found=self.rho)
-        if not self.gamma > 0:
-            raise SettingsError("gamma must be positive", found=self.gamma)
 
     def law(self, n_units: int) -> tuple[np.ndarray, float]:
         """Log coefficients of partitions, and the weight of blocks."""
@@ -73,8 +72,7 @@ class DirichletProcess:
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise SettingsError("alpha must be positive", found=self.alpha)
+        check_numbers(self, positive=["alpha"])
 
     def law(self, n_units: int) -> tuple[np.ndarray, float]:
         """Log coefficients of partitions, and 0."""
@@ -103,11 +101,7 @@ class StickyHDP:
     learn: bool = True
 
     def __post_init__(self) -> None:
-        if self.max_states < 1:
-            raise SettingsError("max_states must be at least 1", found=self.max_states)
-        for name in ("concentration", "stickiness", "top_concentration"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be positive", found=getattr(self, name))
+        check_numbers(self, positive=["concentration", "stickiness", "top_concentration"], max_states=1)
 
     def law(self) -> ChainPrior:
         """The prior of the chain of states."""
@@ -178,17 +172,11 @@ class BiCluster:
     def __post_init__(self) -> None:
         lookup("family", self.family, dict.fromkeys(FAMILIES))
         lookup("kind of dynamics", self.dynamics, dict.fromkeys(DYNAMICS))
-        for name in ("latent_dim", "n_auxiliary"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
-        if self.n_splits < 0:
-            raise SettingsError("n_splits must be at least 0", found=self.n_splits)
-        for name in (
+        positive = (
             "baseline_sd", "loading_sd", "dispersion_shape", "dispersion_rate", "initial_sd", "noise_scale",
             "dynamics_precision",
-        ):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be positive", found=getattr(self, name))
+        )  # fmt: skip
+        check_numbers(self, positive=positive, latent_dim=1, n_auxiliary=1, n_splits=0)
 
     def sample(
         self,

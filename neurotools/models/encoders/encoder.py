@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SettingsError, lookup
+from neurotools.errors import SettingsError, check_numbers, lookup
 from neurotools.models.encoders import fitting, reading
 from neurotools.models.encoders.batches import SCALES
 from neurotools.models.encoders.channels import CHOICES
@@ -85,10 +85,8 @@ class Encoder:
                 f"{self.architecture} is made from other settings",
                 found=type(self.network).__name__, expected=recipe.settings.__name__,
             )  # fmt: skip
-        for name in ("sequence", "at_once"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
-        if not 0 <= self.held_out < 1:
+        check_numbers(self, sequence=1, at_once=1, held_out=0)
+        if not self.held_out < 1:
             raise SettingsError("held_out is a share, from 0 to below 1", found=self.held_out)
         if self.sequence > 1 and not recipe.sequence:
             raise SettingsError(

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from neurotools import provenance
-from neurotools.errors import DeviceError, ResultError, SettingsError, lookup
+from neurotools.errors import DeviceError, ResultError, SettingsError, check_numbers, lookup
 from neurotools.models.encoders import processes
 from neurotools.models.encoders.recipe import Batch, Parts, nothing
 from neurotools.progress import working
@@ -92,9 +92,7 @@ class Training:
     def __post_init__(self) -> None:
         lookup("schedule", self.schedule, SCHEDULES)
         lookup("precision", self.precision, PRECISIONS)
-        for name in ("steps", "batch", "accumulate", "check_every", "keep_every"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
+        check_numbers(self, steps=1, batch=1, accumulate=1, check_every=1, keep_every=1)
         if self.batch % self.accumulate:
             raise SettingsError(
                 "a batch must be a whole number of parts", code="NT-SET-003",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.errors import SchemaError, check_numbers, lookup
 from neurotools.models.ntf.known import held_fixed, rebuilt
 from neurotools.models.ntf.layouts import DTYPES, LAYOUTS, check_subjects, warn_unseen
 from neurotools.models.ntf.methods import LOSSES, Method, mask_of
@@ -80,13 +80,7 @@ class NTF:
         lookup("layout", self.layout, LAYOUTS)
         lookup("loss", self.loss, LOSSES)
         lookup("dtype", self.dtype, DTYPES)
-        for name in ("rank", "n_restarts", "max_iter", "n_parts"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1", found=getattr(self, name))
-        if self.chunk < 0:
-            raise SettingsError("chunk must be at least 0", found=self.chunk, fix="0 reads all at once")
-        if not self.tol >= 0:
-            raise SettingsError("tol must be at least 0", found=self.tol, fix="0 makes all max_iter sweeps")
+        check_numbers(self, rank=1, n_restarts=1, max_iter=1, n_parts=1, chunk=0, tol=0)
 
     def fit(self, affinity: xr.Dataset | xr.DataArray, mask: xr.DataArray | None = None) -> xr.Dataset:
         """Find motifs, their time courses and weights.
