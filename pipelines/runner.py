@@ -21,8 +21,8 @@ from . import bids, executor, outputs, settings
 from .contract import pipeline
 from .executor import Execution
 from .group import write_group
-from .job import Job, Record, do, finished
-from .sources import Found, find
+from .job import Job, Record, do, finished, result_key
+from .sources import Found, find, unchanged
 
 LEVELS = ("participant", "group")
 EVERYTHING = bids.Filter()
@@ -44,10 +44,12 @@ class Plan:
 
     def state(self, job: Job) -> str:
         """``new``, ``changed`` or ``done``, told by size and date without reading any data."""
-        manifest = outputs.published(Path(job.folder))
+        manifest = outputs.published(Path(job.folder), by_size=True)
         if manifest is None:
             return "new"
-        return "done" if finished(job) is not None else "changed"
+        inputs = manifest.get("inputs", {})
+        same = unchanged(job.source, inputs) and manifest.get("key") == result_key(job, inputs)
+        return "done" if same else "changed"
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain data, for JSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -271,13 +271,29 @@ def fingerprint(source: Source, before: dict[str, Any] | None = None) -> dict[st
     A file of unchanged size and date keeps the hash that ``before`` has for it, so that a second run over
     a large dataset reads nothing.
     """
+    found = {}
+    for name, (file, entry) in _stated(source).items():
+        old = (before or {}).get(name, {})
+        found[name] = {**entry, "sha256": old["sha256"] if _same(entry, old) else file_hash(file)}
+    return found
+
+
+def unchanged(source: Source, before: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a recording has the files that it had, of the same sizes and dates; no content is read."""
+    now = _stated(source)
+    return set(now) == set(before) and all(_same(entry, before[name]) for name, (_, entry) in now.items())
+
+
+def _stated(source: Source) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Size and date of every file of a recording, by its name from the recording's folder."""
     root = source.where().parent
     found = {}
     for file in files_of(source):
         facts = file.stat()
         name = file.relative_to(root).as_posix() if root in file.parents else file.as_posix()
-        entry: dict[str, Any] = {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-        old = (before or {}).get(name, {})
-        same = all(old.get(key) == entry[key] for key in entry)
-        found[name] = {**entry, "sha256": old["sha256"] if same else file_hash(file)}
+        found[name] = file, {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
     return found
+
+
+def _same(entry: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    return all(old.get(key) == value for key, value in entry.items())
