@@ -20,6 +20,7 @@ SMALL = {
          "code_width": 6, "rebuild_filters": (6, 6, 6, 6, 4), "rebuild_strides": (1, 1, 4, 1, 5),
          "rebuild_kernels": (3, 3, 4, 9, 9)},
     ),
+    "stmae": ("stmae-nano", {"width": 8, "layers": 1, "heads": 2, "sequence": 3}),
     "elm": ("elm-nano", {"n_memory": 6, "n_branches": 3, "synapses_per_branch": 4}),
 }  # fmt: skip
 TRAINING = {"steps": 6, "batch": 4, "check_every": 2, "keep_every": 4, "patience": 0}

@@ -66,8 +66,9 @@ def fit(encoder: Any, windows: Any, out: Path, groups: Any) -> xr.Dataset:
 
 def given(encoder: Any, found: Data) -> Given:
     """Sizes that the data decides."""
+    step = round(splits.step_of(found.places) * found.sfreq)
     return Given(
-        len(found.names), found.array.sizes["time"], found.sfreq, len(found.subjects), encoder.sequence
+        len(found.names), found.array.sizes["time"], found.sfreq, len(found.subjects), encoder.sequence, step
     )
 
 

@@ -66,6 +66,15 @@ PRESETS = {
          "head": {"hidden": (128,)}},
         "learned_units",
     ),
+    "stmae-nano": Preset(
+        "stmae", "fmri", "Masked dynamic connectivity in small: any regions, windows of any length",
+        {"width": 32, "layers": 2, "decoder_layers": 1, "scale": "window", "sequence": 5, **NANO_STEPS},
+    ),
+    "stmae-base": Preset(
+        "stmae", "fmri", "Masked dynamic connectivity, the published encoder: 4 graph layers of width 128",
+        {"scale": "window", "sequence": 9, "steps": 4000, "batch": 16, "rate": 5e-4, "weight_decay": 0.01,
+         "betas": (0.9, 0.999), "warmup": 0.2, "check_every": 200},
+    ),
     "elm-nano": Preset(
         "elm", "any", "One ELM neuron that foretells the next sample of every channel",
         {"n_memory": 32, "n_branches": 8, "synapses_per_branch": 16, "routing": "random",

@@ -42,6 +42,7 @@ class Given(NamedTuple):
     sfreq: float
     n_subjects: int
     sequence: int  # windows of one training sample
+    step: int = 0  # samples from the start of one window to that of the next
 
 
 def nothing(network: Any, batch: Batch) -> None:
@@ -115,6 +116,7 @@ RECIPES = {
     "duin-vqvae": "neurotools.models.encoders.duin_recipe:DUIN_VQVAE",
     "duin-mae": "neurotools.models.encoders.duin_recipe:DUIN_MAE",
     "elm": "neurotools.models.encoders.elm_recipe:ELM",
+    "stmae": "neurotools.models.encoders.stmae_recipe:STMAE_RECIPE",
     "braindecode": "neurotools.models.encoders.braindecode_recipe:BRAINDECODE",
 }
 

@@ -163,6 +163,13 @@ def check_no_copies(digest: np.ndarray, one: np.ndarray, other: np.ndarray) -> N
         )  # fmt: skip
 
 
+def step_of(places: Places) -> float:
+    """Seconds from the start of one window to that of the next in its recording (the usual ones)."""
+    parts = [np.diff(np.sort(places.start[places.recording == name])) for name in np.unique(places.recording)]
+    steps = np.concatenate(parts)
+    return float(np.median(steps)) if steps.size else places.length
+
+
 def sequences(places: Places, chosen: np.ndarray, length: int, hop: int) -> np.ndarray:
     """Numbers of windows that follow one another without a break, (sequence, length).
 
