@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,11 +20,13 @@ import xarray as xr
 import neurotools as nt
 from benchmarks.record import Row
 from neurotools.errors import NeurotoolsError
+from neurotools.provenance import file_hash
 from neurotools.schema import recording_tree
 
 SEED = 20261121
 PIPELINE = "dynamic-connectome"
 SETTINGS = ("smooth_s=0.0667", "model.rank=2", "model.n_restarts=4", "communities.degree_corrected=false")
+PATIENCE_S = 60.0
 N_UNITS = 20  # of the songbird recording, so that a run takes seconds
 
 
@@ -44,8 +47,11 @@ class Killable:
     def __init__(self, pid: int, wait: Callable[[], int]) -> None:
         self.pid, self.wait = pid, wait
 
-    def kill_after(self, seconds: float) -> bool:
-        """Kill it after a while; whether it was still at work."""
+    def kill_after(self, seconds: float, begun: Path | None = None) -> bool:
+        """Kill it after a while, counted from when ``begun`` is there; whether it was still at work."""
+        deadline = time.monotonic() + PATIENCE_S
+        while begun is not None and not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.002)
         time.sleep(seconds)
         os.kill(self.pid, signal.SIGKILL)  # until it is waited for, the number stays its own
         return self.wait() == -signal.SIGKILL
@@ -139,15 +145,19 @@ def running(n_kills: int, begin: Callable[[Path, Path], Killable]) -> list[Row]:
         lasts = time.perf_counter() - start
         for turn in range(n_kills):
             out = home / f"out{turn}"
-            found["killed in time"] += begin(recording, out).kill_after(rng.uniform(0, 1.1 * lasts))
+            begun = out / outputs.WORK
+            found["killed in time"] += begin(recording, out).kill_after(rng.uniform(0, 1.1 * lasts), begun)
             manifest = outputs.published(out) if out.exists() else None
             found["complete when killed"] += manifest is not None
             found["other content"] += manifest is not None and manifest["content_hash"] != wanted
             found["unreadable"] += not can_be_opened(out / "fit.nc")
-            kept = {path.name for path in (out / outputs.WORK).rglob("steps/*.nc")}
+            found["partial"] += partial_files(out)
+            kept = kept_steps(out)
             found["differing"] += run_here(recording, out) != wanted
             found["steps found finished"] += len(kept)
+            found["redone"] += len(kept - reused_steps(out))
             found["rubbish"] += bool([*out.rglob("*.part"), *out.rglob("staging-*")])
+            shutil.rmtree(out)
     note = f"{found['killed in time']} killed at work, {found['steps found finished']} finished steps kept, "
     note += f"{found['complete when killed']} results were already complete; {lasts:.1f} s a run"
     return [
@@ -157,8 +167,40 @@ def running(n_kills: int, begin: Callable[[Path, Path], Killable]) -> list[Row]:
         ),
         Row("complete results with other content than a run never killed", found["other content"], "<= 0"),
         Row("kills that left a result that cannot be opened", found["unreadable"], "<= 0"),
+        Row("files under their final names that were not whole", found["partial"], "<= 0"),
+        Row("finished steps that were done again", found["redone"], "<= 0"),
         Row("reruns that left temporary files behind", found["rubbish"], "<= 0"),
     ]  # fmt: skip
+
+
+def partial_files(out: Path) -> int:
+    """Files under their final names that are not those of a finished result."""
+    from neurotools.pipelines import outputs
+
+    shown = [f for f in out.rglob("*") if f.is_file() and outputs.WORK not in f.relative_to(out).parts]
+    manifests = [out / outputs.MANIFEST, *out.glob(f"{outputs.WORK}/*/ready/{outputs.MANIFEST}")]
+    stated = {}
+    for file in manifests:
+        if file.exists():
+            stated |= json.loads(file.read_text())["files"]
+    names = {file: file.relative_to(out).as_posix() for file in shown}
+    return sum(
+        name != outputs.MANIFEST and stated.get(name, {}).get("sha256") != file_hash(file)
+        for file, name in names.items()
+    )
+
+
+def kept_steps(out: Path) -> set[str]:
+    """Names of the steps that a run killed before its result was ready had finished."""
+    if (out / "manifest.json").exists() or [*out.glob(".work/*/ready/manifest.json")]:
+        return set()
+    return {path.name.rsplit("-", 1)[0] for path in (out / ".work").rglob("steps/*.nc")}
+
+
+def reused_steps(out: Path) -> set[str]:
+    """Names of the steps that the finished run took from before."""
+    steps = json.loads((out / "provenance.json").read_text())["steps"]
+    return {name for name, facts in steps.items() if facts["reused"]}
 
 
 def small_recording(path: Path) -> Path:
