@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 import warnings
@@ -45,6 +46,8 @@ STEPS = {
     "sequence_test": lambda x: nt.sequence_test(x, [1.0, 2.0, 3.0]),
     "association_test": lambda x: nt.association_test(x, FEATURE.to_dataset()),
     "to_mne": nt.to_mne,
+    "connectivity": nt.connectivity,
+    "dynamic_connectivity": lambda x: nt.dynamic_connectivity(x, window_s=4.0),
 }
 # What needs something else altogether.
 OTHERS = {
@@ -83,7 +86,26 @@ OTHERS = {
     "time_rescaling": lambda x: nt.time_rescaling(x, x),
     "state_triggered_average": lambda x: nt.state_triggered_average(x, x),
     "SwitchingGLM": lambda x: nt.SwitchingGLM(2).fit(x, x),
+    "active_units": lambda x: nt.active_units(x, 1.0), "merge_bins": lambda x: nt.merge_bins(x, 0.2),
+    "choice_design": nt.choice_design, "glm_design": nt.glm_design, "dwell_times": nt.dwell_times,
+    "group_connectivity": lambda x: nt.group_connectivity({"a": x}), "tangent_space": nt.tangent_space,
+    "window_summary": nt.window_summary, "quality": nt.quality,
+    "with_confounds": lambda x: nt.with_confounds(x, "a.tsv"),
+    "match_states": lambda x: nt.match_states(x, x),
+    "probe": lambda x: nt.probe(x, "condition", "recording"),
+    "rank_scan": lambda x: nt.rank_scan(MODEL, x, [1, 2]),
+    "select_states": lambda x: nt.select_states(nt.SwitchingGLM(2), x, x),
+    "plot_circuit": lambda x: nt.plot.plot_circuit(x, 0), "plot_connectivity": nt.plot.plot_connectivity,
+    "plot_description_length": nt.plot.plot_description_length,
+    "plot_level": lambda x: nt.plot.plot_level(x, "eeg"),
+    "plot_power": lambda x: nt.plot.plot_power(x, "eeg"),
+    "plot_motif": lambda x: nt.plot.plot_motif(x, 0), "plot_probe": lambda x: nt.plot.plot_probe({"a": x}),
+    "plot_rank_scan": nt.plot.plot_rank_scan, "plot_spectrogram": nt.plot.plot_spectrogram,
+    "plot_subject_loadings": nt.plot.plot_subject_loadings, "plot_training": nt.plot.plot_training,
+    "plot_transition": nt.plot.plot_transition, "plot_window_strength": nt.plot.plot_window_strength,
 }  # fmt: skip
+# What takes no data.
+WITHOUT_DATA = {"ConfoundStrategy", "build"}
 NO_DATA = {"nothing": None, "a list": [1, 2], "an array without labels": GOOD.to_numpy(), "a number": 3}
 BAD_TRACES = {
     "NaN": GOOD.where(GOOD["time"] != TIME[3]),
@@ -120,6 +142,46 @@ def wrong_answers(functions, table) -> dict[str, str]:
     return found
 
 
+# Settings that hold numbers, with the fields that they cannot do without.
+SETTINGS = {
+    nt.NTF: {"rank": 2}, nt.TensorModel: {"kind": "cp", "rank": 2}, nt.SwitchingGLM: {"n_states": 2},
+    nt.BlockModel: {}, nt.BiCluster: {}, nt.FiniteMixture: {}, nt.DirichletProcess: {}, nt.StickyHDP: {},
+    nt.RidgePrior: {}, nt.GaussianPrior: {}, nt.OneHotPrior: {}, nt.GroupLasso: {}, nt.ExponentialHistory: {},
+    nt.RaisedCosine: {"n": 3, "last_s": 0.2},
+}  # fmt: skip
+
+
+def untested() -> dict[str, str]:
+    """Public functions that stand in no table here."""
+    public = [(name, getattr(nt, name)) for name in nt.__all__]
+    public += [(name, getattr(nt.plot, name)) for name in dir(nt.plot) if name.startswith("plot_")]
+    known = {*STEPS, *OTHERS, *WITHOUT_DATA, *(kind.__name__ for kind in SETTINGS)}
+    return {name: "stands in no table" for name, thing in public if callable(thing) and name not in known}
+
+
+def wrong_settings() -> dict[str, str]:
+    """Fields of settings that take what they cannot use, or refuse a number of NumPy that they can."""
+    found = {}
+    for kind, needed in SETTINGS.items():
+        default = kind(**needed)
+        for field in dataclasses.fields(kind):
+            if field.type not in {"int", "float"}:
+                continue
+            name = f"{kind.__name__}.{field.name}"
+
+            def made_with(value, kind=kind, needed=needed, field=field):
+                return kind(**needed | {field.name: value})
+
+            bad = ["2", None, True, np.nan, -np.inf] + [2.5] * (field.type == "int")
+            found |= wrong_answers({name: made_with}, {repr(value): value for value in bad})
+            value = getattr(default, field.name)
+            same = made_with(np.asarray(value)[()])
+            if same != default or type(getattr(same, field.name)) is not type(value):
+                found[name] = "a number of NumPy is not taken as a plain one"
+    return found
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(json.dumps(wrong_answers(STEPS, BAD_TRACES) | wrong_answers(OTHERS, NO_DATA)))
+    found = wrong_answers(STEPS, BAD_TRACES) | wrong_answers(OTHERS, NO_DATA) | wrong_settings() | untested()
+    print(json.dumps(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, lookup
+from neurotools.errors import SchemaError, expect, lookup
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse penalties to choose from, inside the parts trained on
 N_BOOTSTRAP = 1000
@@ -44,6 +44,7 @@ def probe(
     SchemaError
         A coordinate is missing, there are fewer than three parts, or a part leaves one class to train on.
     """
+    expect(features, "features, an array with labels,", xr.DataArray, fix="model.transform(fit, windows)")
     if "trial" in features.dims:
         features = features.drop_vars("trial", errors="ignore").rename(trial="window")
     label, n = _labels(features, target), features.sizes["window"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.errors import SchemaError, SettingsError, expect, lookup
 
 N_FOLDS = 5
 STATE_DIMS = ("state", "state_to")
@@ -53,6 +53,10 @@ def select_states(
     SchemaError
         There is nothing to hold out.
     """
+    for part in (counts, design):
+        expect(
+            part, "counts, and their design,", xr.DataArray, fix="nt.glm_design(counts, ...) makes a design"
+        )
     candidates = [int(k) for k in n_states]
     if not candidates or len(set(candidates)) < len(candidates) or min(candidates) < 1:
         raise SettingsError("numbers of states are needed, each once and at least 1", found=candidates)
@@ -150,6 +154,8 @@ def match_states(fit: xr.Dataset, reference: xr.Dataset) -> xr.Dataset:
     """
     from scipy.optimize import linear_sum_assignment
 
+    for one in (fit, reference):
+        expect(one, "a fit of nt.SwitchingGLM", xr.Dataset)
     names = [name for name in ("bias", "weight", "feature_weight") if name in reference]
     if not names or any(name not in fit or _shape(fit, name) != _shape(reference, name) for name in names):
         raise SchemaError(
@@ -199,6 +205,7 @@ def dwell_times(path: xr.DataArray) -> pd.DataFrame:
         are times at even steps, and ``cut`` (whether a session's edge began or ended the visit, so that it
         may have been longer).
     """
+    expect(path, "a path of states", xr.DataArray, fix="model.predict(fit, counts, design)['viterbi']")
     if path.ndim != 1 or path.dims[0] not in ("time", "trial"):
         raise SchemaError("a path of states needs the dimensions ('time',) or ('trial',)", found=path.dims)
     dim = str(path.dims[0])

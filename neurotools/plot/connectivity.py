@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, lookup
+from neurotools.errors import SchemaError, expect, lookup
 from neurotools.plot import style
+from neurotools.plot.reading import variable
 from neurotools.plot.style import Axes, Figure
 
 LONG_NAME = 6  # letters; longer names are written once, along the rows
@@ -88,13 +89,14 @@ def plot_window_strength(windows: xr.Dataset, ax: Axes | Figure | None = None) -
     -------
     matplotlib.axes.Axes
     """
+    told = {name: variable(windows, name, "strength of windows") for name in ("strength", "distance")}
     with style.context():
         ax = style.panel(ax, (7.2, 2.6))
         time = windows["window"].to_numpy()
         for label, (name, word) in enumerate(
             {"strength": "mean strength", "distance": "change since the last window"}.items()
         ):
-            values = windows[name].transpose("window", ...).to_numpy().reshape(time.size, -1)
+            values = told[name].transpose("window", ...).to_numpy().reshape(time.size, -1)
             ax.plot(time, np.median(values, axis=1), color=style.colour(label), label=word)
             if values.shape[1] > 1:
                 low, high = np.quantile(values, [0.25, 0.75], axis=1)
@@ -136,8 +138,10 @@ def _on(plot: Any, *data: Any, **options: Any) -> Figure:
 
 def _averaged(matrix: xr.DataArray) -> tuple[xr.DataArray, str]:
     """The matrix as (region, region_to), and words about what was averaged."""
-    *lead, row, column = map(str, matrix.dims)
-    if column != f"{row}_to":
+    expect(matrix, "a matrix of connectivity", xr.DataArray, fix="nt.connectivity(data)")
+    dims = [str(dim) for dim in matrix.dims]
+    lead, pair = dims[:-2], dims[-2:]
+    if len(pair) < 2 or pair[1] != f"{pair[0]}_to":
         raise SchemaError(
             "connectivity has dimensions (region, region_to)", found=matrix.dims,
             fix="pass a result of nt.connectivity, transposed to end in (region, region_to)",

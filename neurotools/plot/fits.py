@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError
+from neurotools.errors import SchemaError, expect
 from neurotools.plot import style
 from neurotools.plot.loadings import write_values
 from neurotools.plot.reading import components, needs_dims, variable
@@ -125,6 +125,7 @@ def plot_rank_scan(scan: xr.Dataset, ax: Axes | Figure | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
+    expect(scan, "a rank scan", xr.Dataset, fix="scan = nt.rank_scan(model, affinity, ranks)")
     if "rank" not in scan.dims:
         raise SchemaError("a rank scan needs the dimension 'rank'", found=tuple(map(str, scan.dims)))
     curves = [entry for entry in SCANNED if entry[0] in scan]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError
+from neurotools.errors import SchemaError, expect
 from neurotools.plot import style
 from neurotools.plot.style import Axes, Figure
 
@@ -104,6 +104,7 @@ def quality_figures(judged: xr.DataTree) -> dict[str, Figure]:
 
 
 def _group(judged: xr.DataTree, node: str) -> xr.Dataset:
+    expect(judged, "a judged recording", xr.DataTree, fix="judged = nt.quality(recording)")
     if node not in judged.children:
         raise SchemaError(
             f"the judgement has no group {node!r}", found=", ".join(judged.children),

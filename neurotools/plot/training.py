@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError
+from neurotools.errors import SchemaError, expect
 
 
 def plot_training(fit: xr.Dataset, ax: Any = None, name: str = "loss") -> Any:
@@ -28,6 +28,7 @@ def plot_training(fit: xr.Dataset, ax: Any = None, name: str = "loss") -> Any:
     """
     import matplotlib.pyplot as plt
 
+    expect(fit, "a fit of an encoder", xr.Dataset, fix="fit = model.fit(windows, out=folder)")
     told = [str(key) for key, array in fit.data_vars.items() if array.dims == ("iteration",)]
     if name not in told:
         raise SchemaError(
@@ -64,6 +65,9 @@ def plot_probe(probes: Mapping[str, xr.Dataset], ax: Any = None) -> Any:
     """
     import matplotlib.pyplot as plt
 
+    expect(probes, "a mapping of names to results of nt.probe", Mapping)
+    for name, result in probes.items():
+        expect(result, f"a result of nt.probe, under {name!r},", xr.Dataset)
     ax = plt.subplots(figsize=(6, 0.8 + 0.5 * len(probes)), layout="constrained")[1] if ax is None else ax
     names = [*probes][::-1]
     score, low, high = (

@@ -11,7 +11,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.errors import SchemaError, SettingsError, expect, lookup
 from neurotools.numerics import covariance as maths
 from neurotools.schema import Schema, space_dim
 from neurotools.signals.steps import along, asked, rate_of, recorded, sessions
@@ -221,6 +221,9 @@ def window_summary(windows: xr.DataArray) -> xr.Dataset:
         ``distance`` (subject?, window): root mean square difference from the window before over such pairs
         (Hutchison et al. 2013, NeuroImage 80, 360-378, review what such changes may mean); NaN in the first.
     """
+    expect(
+        windows, "connectivity of windows", xr.DataArray, fix="nt.dynamic_connectivity(data, window_s=...)"
+    )
     # Only one window is looked at: to ask for all would compute them all at once.
     windows = windows.transpose(*WINDOWS.require(windows.isel(window=slice(0, 1))).dims)
     rest = tuple(str(dim) for dim in windows.dims if dim != "window")
@@ -271,8 +274,10 @@ def group_connectivity(recordings: Mapping[str, xr.Dataset]) -> xr.Dataset:
     SchemaError
         Regions or kinds differ; nothing is reordered or left out.
     """
+    expect(recordings, "a mapping of names to matrices of connectivity", Mapping)
     (first, *_), names = recordings.values(), list(recordings)
     for name, matrices in recordings.items():
+        expect(matrices, f"matrices of {name!r}, one variable for each kind,", xr.Dataset)
         if list(matrices) != list(first) or not _same_regions(matrices, first):
             raise SchemaError(
                 "recordings have different regions or kinds", code="NT-DATA-005", where=name,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError
+from neurotools.errors import SchemaError, expect
 from neurotools.schema import MAIN_ARRAYS, SPACE_DIMS, space_dim, spike_trains, validate
 from neurotools.signals.steps import rate_of, sessions
 
@@ -68,6 +68,7 @@ def quality(recording: xr.DataTree, *, stand_out: float = 5.0) -> xr.DataTree:
     SchemaError
         The recording holds none of these (a table of behaviour has no rows to judge).
     """
+    expect(recording, "a recording", xr.DataTree, fix="recording = nt.load(path)")
     groups: dict[str, xr.Dataset] = {}
     for path in MAIN_ARRAYS:
         node, _, name = path.partition("/")
