@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from neurotools import provenance
 from neurotools._version import __version__
 from neurotools.errors import FileError, ResultError, SettingsError, lookup
-from neurotools.models.encoders import duin, elm, neurogpt
+from neurotools.models.encoders import duin, elm, neuroformer, neuroformer_names, neurogpt
 
 WEIGHTS, CONFIG, SUMS = "model.safetensors", "config.json", "SHA256SUMS"
 FORMAT = 1
@@ -54,6 +54,9 @@ ARCHITECTURES = {
         neurogpt.NeuroGPTSettings, neurogpt.ConformerClassifier, lambda _: neurogpt.CONFORMER_CLASSIFIER_NAMES
     ),
     "elm": Architecture(elm.ELMSettings, elm.ELMNetwork, elm.author_names),
+    "neuroformer": Architecture(
+        neuroformer.NeuroformerSettings, neuroformer.NeuroformerNetwork, neuroformer_names.author_names
+    ),
     "duin-vqvae": Architecture(duin.DuINSettings, duin.DuINVQVAE, lambda _: duin.VQVAE_NAMES),
     "duin-mae": Architecture(duin.DuINSettings, duin.DuINMAE, lambda _: duin.MAE_NAMES),
     "duin-classifier": Architecture(duin.DuINSettings, duin.DuINClassifier, lambda _: duin.CLASSIFIER_NAMES),
@@ -189,6 +192,7 @@ CHANGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "same": lambda tensor, like: tensor,
     "transposed": lambda tensor, like: tensor.T,
     "flat": lambda tensor, like: tensor.flatten(),
+    "first": lambda tensor, like: tensor.squeeze(0),
     "squeezed": lambda tensor, like: tensor.squeeze(-1),
     "flags": as_flags,
     # (inputs * outputs, subject) -> (subject, inputs, outputs)
