@@ -60,6 +60,7 @@ def bin_spikes(
         raise SchemaError(
             "the recording has no spikes to count", code="NT-DATA-010", found=_holds(recording),
             expected="a node 'spikes' with spike_time and row_size",
+            fix="nt.merge_bins(recording, width_s=...) widens bins of counts" if _counted(recording) else None,
         )  # fmt: skip
     _refuse_width(width_s)
     spans = _spans(spikes, t_start, t_stop)
@@ -142,6 +143,10 @@ def spikes_of(data: Any) -> xr.Dataset | None:
     return (
         data if isinstance(data, xr.Dataset) and {"spike_time", "row_size"} <= set(data.data_vars) else None
     )
+
+
+def _counted(recording: object) -> bool:
+    return isinstance(recording, xr.DataTree) and "counts" in recording.children
 
 
 def _holds(data: Any) -> str:

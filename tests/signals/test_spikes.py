@@ -152,6 +152,8 @@ def test_what_cannot_be_binned_is_said(rng):
         nt.bin_spikes(spikes, width_s=1e-8)
     with pytest.raises(SchemaError, match="no spikes to count"):
         nt.bin_spikes(recording_tree({"events": events_table([1.0])}), width_s=0.1)
+    with pytest.raises(SchemaError, match="merge_bins"):
+        nt.bin_spikes(nt.load("m1-reaching"), width_s=0.1)
     with pytest.raises(SchemaError, match="no time") as caught:
         nt.bin_spikes(spikes, width_s=0.1, t_start=70.0)
     assert "0 to 60 s" in caught.value.expected
