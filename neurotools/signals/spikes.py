@@ -60,7 +60,7 @@ def bin_spikes(
         raise SchemaError(
             "the recording has no spikes to count", code="NT-DATA-010", found=_holds(recording),
             expected="a node 'spikes' with spike_time and row_size",
-            fix="nt.merge_bins(recording, width_s=...) widens bins of counts" if _counted(recording) else None,
+            fix="nt.merge_bins(recording, width_s=...) widens bins" if _counted(recording) else None,
         )  # fmt: skip
     _refuse_width(width_s)
     spans = _spans(spikes, t_start, t_stop)
