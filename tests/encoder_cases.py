@@ -10,6 +10,7 @@ import torch
 from neurotools.models.encoders import checkpoint
 from neurotools.models.encoders.duin import DuINSettings
 from neurotools.models.encoders.elm import ELMSettings
+from neurotools.models.encoders.neuroformer import NeuroformerSettings
 from neurotools.models.encoders.neurogpt import NeuroGPTSettings
 
 NEUROGPT = NeuroGPTSettings(width=64, layers=2, heads=4)
@@ -18,6 +19,26 @@ DUIN = DuINSettings(
     heads=4, head_width=16, n_codes=48, code_width=16, rebuild_filters=(20, 20, 20, 20, 8), n_classes=7,
     class_width=32,
 )  # fmt: skip
+NEUROFORMER_PUBLISHED = {"padding": "seen", "behaviour_norm": "layer", "stimulus_place": "none", "heads": 4}
+NEUROFORMER_FILM = {
+    "n_units": 9, "current_bins": 5, "history_bins": 5, "current_tokens": 12, "history_tokens": 16,
+    "width": 24, "history_layers": 1, **NEUROFORMER_PUBLISHED,
+}  # fmt: skip
+NEUROFORMER = {
+    "novideo": NeuroformerSettings(
+        n_units=11, current_bins=5, history_bins=15, current_tokens=14, history_tokens=20, width=32,
+        current_layers=2, history_layers=2, state_layers=2, **NEUROFORMER_PUBLISHED,
+    ),
+    "video": NeuroformerSettings(
+        current_layers=2, state_layers=2, stimulus_layers=2, stimulus_self_layers=2, stimulus=(20, 10, 15),
+        stimulus_patch=(3, 5, 5), stimulus_step=(3, 5, 5), contrast=("stimulus",), **NEUROFORMER_FILM,
+    ),
+    "video_behavior": NeuroformerSettings(
+        current_layers=1, state_layers=1, stimulus_layers=1, stimulus_self_layers=1, stimulus=(20, 12, 16),
+        stimulus_patch=(3, 8, 8), stimulus_step=(3, 4, 4), contrast=("stimulus", "phi"),
+        behaviour=("phi", "th"), predicted=("speed",), behaviour_layers=2, **NEUROFORMER_FILM,
+    ),
+}  # fmt: skip
 ELM_FIELDS = {
     "num_input": "n_inputs", "num_output": "n_outputs", "num_memory": "n_memory", "num_branch": "n_branches",
     "num_synapse_per_branch": "synapses_per_branch", "memory_tau_min": "memory_tau_min",

@@ -21,7 +21,11 @@ SOS, EOS, PAD = range(len(SPECIAL))  # behind the units, and behind the bins
 
 
 def sentences(
-    counts: Int[Tensor, "batch unit time"], settings: NeuroformerSettings, n_tokens: int, whole: bool = False
+    counts: Int[Tensor, "batch unit time"],
+    settings: NeuroformerSettings,
+    n_tokens: int,
+    whole: bool = False,
+    spare: int = 0,
 ) -> Spikes:
     """SOS, spikes, EOS and padding for each window; SOS stands in bin 0.
 
@@ -33,6 +37,8 @@ def sentences(
         Most tokens of a row, SOS and EOS among them.
     whole : bool
         Whether rows have that length in any case; else that of the longest.
+    spare : int
+        Padding behind all of them.
     """
     per_bin = counts.transpose(1, 2)  # time first: the order of the sentence
     n_batch, n_bins, n_units = per_bin.shape
@@ -43,7 +49,7 @@ def sentences(
     kept = total.clamp_max(n_tokens - 2)
     place = place - (total - kept)[row]  # below 0: one of the first spikes of too many
     row, rest, place = (part[place >= 0] for part in (row, rest, place))
-    length = n_tokens if whole else int(kept.max()) + 2
+    length = spare + (n_tokens if whole else int(kept.max()) + 2)
     unit = counts.new_full((n_batch, length), settings.n_units + PAD)
     when = counts.new_full((n_batch, length), settings.n_bins + PAD)
     every = torch.arange(n_batch, device=counts.device)
@@ -83,7 +89,7 @@ def read(
     counts = whole_numbers(x[:, : settings.n_units])
     history, current = counts.split([settings.history_bins, settings.current_bins], -1)
     seen = settings.padding == "seen"
-    row = sentences(current, settings, settings.current_tokens + 1, seen)
+    row = sentences(current, settings, settings.current_tokens, seen, spare=1)  # EOS is given, too
     past = sentences(history, settings, settings.history_tokens, seen)
     value = x[:, settings.n_units :, -settings.current_bins :].mean(-1)
     order = sorted((*settings.behaviour, *settings.predicted))
@@ -118,7 +124,7 @@ def whole_numbers(values: Float[Tensor, "window unit time"]) -> Int[Tensor, "win
         raise SchemaError(
             "windows of spikes hold counts, and these are none", code="NT-DATA-008",
             found=f"{float(wrong):g}", expected="whole numbers from 0",
-            fix="nt.encoders.spike_windows(counts, ...) cuts windows of nt.bin_spikes(recording, ...)",
+            fix="nt.encoders.spike_windows(nt.bin_spikes(recording, width_s=0.01), ...) makes such windows",
         )  # fmt: skip
     return rounded.long()
 

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import torch
-from encoder_cases import DUIN, NEUROGPT, elm_settings
+from encoder_cases import DUIN, NEUROFORMER, NEUROGPT, elm_settings
 from safetensors.torch import load_file, save_file
 
 from neurotools.errors import FileError, ResultError, SettingsError
@@ -22,6 +22,7 @@ CASES = {
     "neurogpt-classifier": (NEUROGPT, ("neurogpt/pretrain", "neurogpt/classifier_gpt_head")),
     "neurogpt-conformer-classifier": (NEUROGPT, ("neurogpt/classifier_encoder_only",)),
     "elm": (None, ("elm/tiny/v1_0",)),
+    "neuroformer": (NEUROFORMER["novideo"], ("neuroformer/novideo",)),
     "duin-vqvae": (DUIN, ("duin/vqvae",)),
     "duin-mae": (DUIN, ("duin/mae",)),
     "duin-classifier": (DUIN, ("duin/cls",)),
@@ -30,6 +31,7 @@ CASES = {
 UNUSED = {
     "neurogpt": {"decoder.transformer.wte.weight"},
     "neurogpt-classifier": {"decoder.transformer.wte.weight"},
+    "neuroformer": {"feature_encoder", "neural_visual_transformer", "frame_3d_emb"},
     "duin-classifier": {"vq_block", "contra_block"},
 }
 

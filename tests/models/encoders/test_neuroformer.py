@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from encoder_cases import NEUROFORMER as SETTINGS
+from encoder_cases import NEUROFORMER_PUBLISHED as PUBLISHED
 from encoder_cases import loaded, worst, worst_gradient
 from safetensors.torch import load_file
 
@@ -20,26 +22,6 @@ from neurotools.models.encoders.neuroformer import (
 )
 
 FORWARD, LOSS, GRADIENT = 1e-5, 1e-6, 1e-4
-PUBLISHED = {"padding": "seen", "behaviour_norm": "layer", "stimulus_place": "none", "heads": 4}
-FILM = {
-    "n_units": 9, "current_bins": 5, "history_bins": 5, "current_tokens": 12, "history_tokens": 16,
-    "width": 24, "history_layers": 1, **PUBLISHED,
-}  # fmt: skip
-SETTINGS = {
-    "novideo": NeuroformerSettings(
-        n_units=11, current_bins=5, history_bins=15, current_tokens=14, history_tokens=20, width=32,
-        current_layers=2, history_layers=2, state_layers=2, **PUBLISHED,
-    ),
-    "video": NeuroformerSettings(
-        current_layers=2, state_layers=2, stimulus_layers=2, stimulus_self_layers=2, stimulus=(20, 10, 15),
-        stimulus_patch=(3, 5, 5), stimulus_step=(3, 5, 5), contrast=("stimulus",), **FILM,
-    ),
-    "video_behavior": NeuroformerSettings(
-        current_layers=1, state_layers=1, stimulus_layers=1, stimulus_self_layers=1, stimulus=(20, 12, 16),
-        stimulus_patch=(3, 8, 8), stimulus_step=(3, 4, 4), contrast=("stimulus", "phi"),
-        behaviour=("phi", "th"), predicted=("speed",), behaviour_layers=2, **FILM,
-    ),
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +128,7 @@ def test_sentences_equal_the_recorded_ones(name, folder):
     counts = torch.from_numpy(wanted["counts"].astype("int64"))
     for (left, right), past, k in zip(wanted["cid"], wanted["pid"], range(len(wanted["cid"])), strict=True):
         parts = [counts[None, :, round(a / 0.01) : round(b / 0.01)] for a, b in ((left, right), past)]
-        row = spike_tokens.sentences(parts[0], settings, settings.current_tokens + 1, whole=True)
+        row = spike_tokens.sentences(parts[0], settings, settings.current_tokens, whole=True, spare=1)
         history = spike_tokens.sentences(parts[1], settings, settings.history_tokens, whole=True)
         given, said = spike_tokens.without_last(row), spike_tokens.without_first(row)
         for key, value in (("id", given.unit), ("dt", given.bin), ("y_id", said.unit), ("y_dt", said.bin),
