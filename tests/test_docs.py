@@ -55,6 +55,7 @@ def test_every_link_to_a_file_leads_somewhere(page):
             "errors.md",
             "validation.md",
             "gallery/index",
+            "gallery/tutorials/index",
             "api/index",
         }
         assert made_by_the_build or (page.parent / target).exists(), f"{page.name} links to {target}"
