@@ -42,6 +42,7 @@ SETTINGS: dict[str, str] = {
     "ELMSettings": "neurotools.models.encoders.elm:ELMSettings",
     "Head": "neurotools.models.encoders.heads:Head",
     "NeuroGPTSettings": "neurotools.models.encoders.neurogpt:NeuroGPTSettings",
+    "NeuroformerSettings": "neurotools.models.encoders.neuroformer:NeuroformerSettings",
     "STMAESettings": "neurotools.models.encoders.stmae:STMAESettings",
     "Training": "neurotools.models.encoders.training:Training",
     "GroupLasso": "neurotools.numerics.switching_lasso:GroupLasso",

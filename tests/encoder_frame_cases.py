@@ -21,6 +21,10 @@ SMALL = {
          "rebuild_kernels": (3, 3, 4, 9, 9)},
     ),
     "stmae": ("stmae-nano", {"width": 8, "layers": 1, "heads": 2, "sequence": 3}),
+    "neuroformer": (
+        "neuroformer-nano",
+        {"width": 8, "heads": 2, "history_layers": 1, "current_tokens": 9, "history_tokens": 12},
+    ),
     "elm": ("elm-nano", {"n_memory": 6, "n_branches": 3, "synapses_per_branch": 4}),
 }  # fmt: skip
 TRAINING = {"steps": 6, "batch": 4, "check_every": 2, "keep_every": 4, "patience": 0}
@@ -54,3 +58,11 @@ def windows(n_recordings: int = 3, n_windows: int = 8, seed: int = 0, n_channels
             attrs={"sfreq": 100.0, "units": "V"},
         )  # fmt: skip
     return nt.encoders.join(parts)
+
+
+def suited(architecture: str, data: xr.DataArray) -> xr.DataArray:
+    """The same windows as an architecture takes them: for spikes, as counts of large values."""
+    if architecture != "neuroformer":
+        return data
+    counts = np.floor(np.abs(data) / 1e-5).clip(0, 2).astype("uint8")
+    return counts.assign_attrs(data.attrs, units="count")

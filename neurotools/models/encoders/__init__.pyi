@@ -1,4 +1,5 @@
 # The public face of encoders: lazy_loader reads this table at run time, editors and type checkers at rest.
+from .attention import attention_connectivity as attention_connectivity
 from .encoder import Encoder as Encoder
 from .faces import create as create
 from .faces import join as join
@@ -11,4 +12,6 @@ from .recipe import Batch as Batch
 from .recipe import Given as Given
 from .recipe import Recipe as Recipe
 from .recipe import Stage as Stage
+from .spike_windows import spike_windows as spike_windows
+from .spike_writing import generate as generate
 from .training import Training as Training

@@ -437,16 +437,18 @@ class NeuroformerNetwork(nn.Module):
         return found + half
 
     def loss(
-        self,
-        inputs: Inputs,
-        following: Spikes,
-        told: Float[Tensor, "batch predicted"] | None = None,
+        self, inputs: Inputs, following: Spikes, told: Float[Tensor, "batch predicted"] | None = None
     ) -> dict[str, Float[Tensor, ""]]:
         """Every part of the loss by name, with its weight; ``loss`` is their sum.
 
         ``following`` is the sentence without its first token, and ``told`` the behaviours to be predicted.
         """
-        found = self(inputs)
+        return self.parts(self(inputs), following, told)
+
+    def parts(
+        self, found: Outputs, following: Spikes, told: Float[Tensor, "batch predicted"] | None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The loss of what was predicted."""
         here = following.unit.flatten() != self.settings.pad
         parts = {
             "unit_loss": UNIT_SHARE * cross_entropy(found.unit, following.unit, here),
@@ -455,8 +457,7 @@ class NeuroformerNetwork(nn.Module):
         if self.align is not None:
             parts["contrast_loss"] = CONTRAST_SHARE * self.contrast(found.aligned)
         for k, name in enumerate(self.settings.predicted):
-            assert told is not None
-            truth = self.predicted_norm[k](told[:, k])
+            truth = self.predicted_norm[k](cast(Tensor, told)[:, k])
             parts[f"{name}_loss"] = (found.behaviour[:, k] - truth).square().mean()
         return {"loss": torch.stack([part.float() for part in parts.values()]).sum(), **parts}
 

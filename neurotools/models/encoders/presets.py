@@ -66,6 +66,18 @@ PRESETS = {
          "head": {"hidden": (128,)}},
         "learned_units",
     ),
+    "neuroformer-nano": Preset(
+        "neuroformer", "spikes", "Neuroformer in small: any units, windows of nt.encoders.spike_windows",
+        {"width": 64, "heads": 4, "current_layers": 1, "history_layers": 2, "stimulus_layers": 1,
+         "stimulus_self_layers": 1, "behaviour_layers": 1, "state_layers": 1, "current_tokens": 64,
+         "history_tokens": 256, "dropout": 0.1, "scale": "none", **NANO_STEPS, "batch": 64},
+    ),
+    "neuroformer-base": Preset(
+        "neuroformer", "spikes", "Neuroformer in the published size and form: bins of 10 ms, 50 ms told",
+        {"padding": "seen", "behaviour_norm": "layer", "stimulus_place": "none", "sfreq": 100.0,
+         "history_bins": 5, "scale": "none", "steps": 40_000, "batch": 160, "rate": 1e-4, "final_rate": 1e-5,
+         "warmup": 0.05, "weight_decay": 1.0, "betas": (0.9, 0.95), "check_every": 500, "keep_every": 500},
+    ),
     "stmae-nano": Preset(
         "stmae", "fmri", "Masked dynamic connectivity in small: any regions, windows of any length",
         {"width": 32, "layers": 2, "decoder_layers": 1, "scale": "window", "sequence": 5, **NANO_STEPS},

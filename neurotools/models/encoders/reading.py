@@ -111,7 +111,7 @@ def said(held: Opened, found: Data, values: np.ndarray) -> xr.Dataset:
 def score(encoder: Any, fit: xr.Dataset, windows: Any) -> float:
     """A number for windows that were held out."""
     held, found, scale = laid_out(encoder, fit, windows)
-    warn_seen(fit, found)
+    warn_seen(fit, found, held.recipe.repeats)
     if held.target is None:
         told = objective(encoder, held, found, scale)
         return 1 - told[WATCHED] if WATCHED in told else -told["loss"]
@@ -119,17 +119,24 @@ def score(encoder: Any, fit: xr.Dataset, windows: Any) -> float:
     return compared(held, said(held, found, outputs(encoder, held, found, scale)), truth)
 
 
-def warn_seen(fit: xr.Dataset, found: Data) -> None:
-    """Say how many of these windows were trained on."""
+def warn_seen(fit: xr.Dataset, found: Data, repeats: bool) -> None:
+    """Say how many of these windows were trained on; where some repeat by chance, at the same time."""
     if "digest" not in fit:
         return
-    trained = set(fit["digest"].to_numpy()[fit["split"].to_numpy() == splits.TRAIN].tolist())
-    seen = sum(one in trained for one in hexadecimal(found.moments.digest))
+    mine = (fit["split"] == splits.TRAIN).to_numpy()
+    trained = set(marks(fit["digest"].to_numpy()[mine], fit["window"].to_numpy()[mine], repeats))
+    given = marks(np.array(hexadecimal(found.moments.digest)), found.places.start, repeats)
+    seen = sum(one in trained for one in given)
     if seen:
         warnings.warn(
             f"{seen} of {found.n} windows were trained on: the score says nothing about new data",
             NeurotoolsWarning, stacklevel=4,
         )  # fmt: skip
+
+
+def marks(digest: np.ndarray, start: np.ndarray, repeats: bool) -> list[Any]:
+    """By what a window is known again."""
+    return [*zip(digest.tolist(), start.tolist(), strict=True)] if repeats else digest.tolist()
 
 
 def hexadecimal(digest: np.ndarray) -> list[str]:

@@ -43,6 +43,7 @@ class Given(NamedTuple):
     n_subjects: int
     sequence: int  # windows of one training sample
     step: int = 0  # samples from the start of one window to that of the next
+    names: tuple[str, ...] = ()  # of the channels, in their order
 
 
 def nothing(network: Any, batch: Batch) -> None:
@@ -96,6 +97,9 @@ class Recipe:
         One sentence for the card: the paper, and the licences of the authors' code and weights.
     tokenizer : callable
         network -> what ``tokenizer.json`` says about discrete codes.
+    repeats : bool
+        Whether windows of different times can hold the same numbers (few spikes in short windows), so that
+        equal ones are no copies.
     """
 
     settings: type
@@ -107,6 +111,7 @@ class Recipe:
     foreign: tuple[str, ...] = ()
     summary: str = ""
     tokenizer: Callable[[Any], Mapping[str, Any]] = lambda network: MappingProxyType({})
+    repeats: bool = False
 
 
 # text, so that an architecture is imported when it is asked for
@@ -116,6 +121,7 @@ RECIPES = {
     "duin-vqvae": "neurotools.models.encoders.duin_recipe:DUIN_VQVAE",
     "duin-mae": "neurotools.models.encoders.duin_recipe:DUIN_MAE",
     "elm": "neurotools.models.encoders.elm_recipe:ELM",
+    "neuroformer": "neurotools.models.encoders.neuroformer_recipe:NEUROFORMER",
     "stmae": "neurotools.models.encoders.stmae_recipe:STMAE_RECIPE",
     "braindecode": "neurotools.models.encoders.braindecode_recipe:BRAINDECODE",
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from encoder_frame_cases import SMALL, encoder, windows
+from encoder_frame_cases import SMALL, encoder, suited, windows
 
 import neurotools as nt
 from neurotools.errors import FileError, NeurotoolsWarning, ResultError, SchemaError, SettingsError
@@ -35,7 +35,7 @@ def case(request, data, tmp_path_factory):
     """Each architecture with a fit that tests only read."""
     model = encoder(request.param)
     out = tmp_path_factory.mktemp(request.param) / "fit"
-    return model, model.fit(data, out=out, groups="recording"), out
+    return model, model.fit(suited(request.param, data), out=out, groups="recording"), out
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def model_stages(architecture):
 # ---- training --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("architecture", SMALL)
 def test_killed_at_any_step_it_ends_with_the_same_numbers(architecture, data, tmp_path, monkeypatch):
-    model = encoder(architecture, keep_every=1)
+    model, data = encoder(architecture, keep_every=1), suited(architecture, data)
     whole = model.fit(data, out=tmp_path / "whole", groups="recording")
     advance, made = training.Loop.advance, []
 
@@ -258,6 +258,7 @@ def test_every_sample_is_seen_once_in_an_epoch():
 # ---- features ---------------------------------------------------------------------------------------------
 def test_features_depend_on_their_window_alone(case, data):
     model, fit, _ = case
+    data = suited(model.architecture, data)
     features = model.transform(fit, data)
     assert features.dims == ("window", "feature")
     assert features.dtype == np.float32
@@ -275,6 +276,7 @@ def test_features_depend_on_their_window_alone(case, data):
 
 def test_layers_and_pools(case, data):
     model, fit, _ = case
+    data = suited(model.architecture, data)
     tokens = model.transform(fit, data, pool="none")
     assert tokens.dims == ("window", "token", "feature")
     np.testing.assert_allclose(model.transform(fit, data), tokens.mean("token"), atol=1e-6)
