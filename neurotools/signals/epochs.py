@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from neurotools.errors import SchemaError, SettingsError, lookup
 from neurotools.schema import Schema, time_axis
@@ -162,6 +164,7 @@ def windows(data: xr.DataArray | xr.DataTree, *, length_s: float, overlap: float
     ----------
     data : xarray.DataArray or xarray.DataTree
         (channel | unit | region, time) on a regular clock, without NaN; or a recording with one main array.
+        What lies on disk stays there: each window is read, and looked at for NaN, when it is asked for.
     length_s : float
         Length in seconds, rounded to whole samples.
     overlap : float
@@ -195,7 +198,7 @@ def windows(data: xr.DataArray | xr.DataTree, *, length_s: float, overlap: float
                           found=f"the longest lasts {longest:g} s", expected=f"{length_s:g} s")  # fmt: skip
     covered = sum(int(first[-1] - first[0]) + length for first in starts if len(first))
     begin = np.concatenate(starts)
-    result = PARTS.require(_windows(array, begin, length, sfreq))
+    result = _windows(array, begin, length, sfreq)
     result.attrs["n_samples_left_out"] = array.sizes["time"] - covered
     return recorded(
         result, array, "windows", (), length_s=length_s, overlap=overlap, n_windows=len(begin),
@@ -212,8 +215,58 @@ def _windows(array: xr.DataArray, begin: np.ndarray, length: int, sfreq: float) 
     }
     if "session" in array.coords and array["session"].dims == ("time",):
         coords["session"] = ("window", array["session"].to_numpy()[begin])
-    return xr.DataArray(
-        np.stack([array.isel(time=slice(a, a + length)).to_numpy() for a in begin]),
-        dims=("window", space, "time"), coords=coords, name=array.name,
-        attrs={**array.attrs, "sfreq": sfreq, "t0": 0.0},
-    )  # fmt: skip
+    cut = Cut(array, begin, length)
+    inside = isinstance(array.variable._data, np.ndarray)
+    values = cut.read(np.arange(begin.size)) if inside else indexing.LazilyIndexedArray(cut)
+    variable = xr.Variable(("window", space, "time"), values, {**array.attrs, "sfreq": sfreq, "t0": 0.0})
+    return xr.DataArray(variable, coords=coords, name=array.name)
+
+
+class Cut(BackendArray):
+    """Windows (window, channel, time) of a signal, each read from it when it is asked for."""
+
+    def __init__(self, array: xr.DataArray, begin: np.ndarray, length: int) -> None:
+        self.array, self.begin, self.length = array, begin, length
+        self.shape = (begin.size, array.shape[0], length)
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._compute
+        )
+
+    def _compute(self, key: tuple[Any, ...]) -> np.ndarray:
+        windows, space, time = key
+        chosen = np.atleast_1d(np.arange(self.begin.size)[windows])
+        found = self.read(chosen)[:, space][..., time]
+        return found[0] if np.ndim(windows) == 0 and not isinstance(windows, slice) else found
+
+    def read(self, chosen: np.ndarray) -> np.ndarray:
+        """Some windows, in the order in which they are asked for."""
+        found = np.empty((chosen.size, *self.shape[1:]), self.dtype)
+        order = np.argsort(self.begin[chosen], kind="stable")
+        first = self.begin[chosen][order]
+        # windows that touch are read in one piece
+        for piece in np.split(np.arange(chosen.size), np.flatnonzero(np.diff(first) > self.length) + 1):
+            if piece.size:
+                start, stop = first[piece[0]], first[piece[-1]] + self.length
+                values = self.array.isel(time=slice(int(start), int(stop))).to_numpy()
+                for place in piece:
+                    at = first[place] - start
+                    found[order[place]] = values[:, at : at + self.length]
+        self._check(found, chosen)
+        return found
+
+    def _check(self, found: np.ndarray, chosen: np.ndarray) -> None:
+        bad = ~np.isfinite(found).all(-1) if found.dtype.kind == "f" else np.zeros(found.shape[:2], bool)
+        if bad.any():
+            row, place = np.argwhere(bad)[0]
+            dim = str(self.array.dims[0])
+            name = self.array[dim].to_numpy()[place] if dim in self.array.coords else place
+            start = float(self.array["time"].to_numpy()[self.begin[chosen[row]]])
+            raise SchemaError(
+                "windows have values that are not finite", code="NT-DATA-003",
+                where=f"the window from {start:g} s, {dim} {name}",
+                found=f"{int(bad.any(1).sum())} of {len(bad)} windows that were read",
+                fix="interpolate, mask or cut them out first; they are never filled in silently",
+            )  # fmt: skip

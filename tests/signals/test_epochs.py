@@ -8,6 +8,8 @@ import mne
 import numpy as np
 import pytest
 import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 import neurotools as nt
 from neurotools.errors import SchemaError, SettingsError
@@ -158,3 +160,54 @@ def test_impossible_windows(rng, settings):
 def test_a_signal_shorter_than_a_window(rng):
     with pytest.raises(SchemaError, match="no session is as long"):
         nt.windows(signal(rng, 100), length_s=1.0)
+
+
+class Watched(BackendArray):
+    """An array that counts the samples that are read from it."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype, self.read = values, values.shape, values.dtype, []
+
+    def __getitem__(self, key):
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._part)
+
+    def _part(self, key):
+        found = self.values[key]
+        self.read.append(found.shape[-1])
+        return found
+
+
+def on_disk(array):
+    watched = Watched(array.to_numpy())
+    lazy = xr.Variable(array.dims, indexing.LazilyIndexedArray(watched), array.attrs)
+    return watched, xr.DataArray(lazy, coords=array.coords, name=array.name)
+
+
+def test_windows_of_what_lies_on_disk_are_read_when_asked_for(rng):
+    inside = signal(rng, 1000)
+    watched, lazy = on_disk(inside)
+    wanted = nt.windows(inside, length_s=0.2, overlap=0.5)
+    found = nt.windows(lazy, length_s=0.2, overlap=0.5)
+    assert watched.read == [2]  # the first samples, to ask for dimensions and unit
+    assert not found.variable._in_memory
+    length, some = wanted.sizes["time"], [30, 2, 3, 17]
+    for chosen in (some, slice(5, 9), slice(None, None, 4), 7):
+        np.testing.assert_array_equal(found.isel(window=chosen), wanted.isel(window=chosen))
+    np.testing.assert_array_equal(
+        found.isel(window=some, channel=[2, 0], time=slice(3, 9)),
+        wanted.isel(window=some, channel=[2, 0], time=slice(3, 9)),
+    )
+    watched.read.clear()
+    found.isel(window=some).to_numpy()
+    assert watched.read == [length + length // 2, length, length]  # windows 2 and 3 in one piece
+    xr.testing.assert_identical(found.compute(), wanted)
+
+
+def test_a_nan_on_disk_is_refused_when_its_window_is_read(rng):
+    whole = signal(rng, 1000)
+    holed = whole.where((whole["time"] != whole["time"][555]) | (whole["channel"] != "Cz"))
+    found = nt.windows(on_disk(holed.assign_attrs(whole.attrs))[1], length_s=0.2)
+    first = found.isel(window=0).to_numpy()
+    assert np.isfinite(first).all()
+    with pytest.raises(SchemaError, match=r"the window from 2.2 s, channel Cz"):
+        found.to_numpy()

@@ -2,12 +2,12 @@
 from .attention import attention_connectivity as attention_connectivity
 from .encoder import Encoder as Encoder
 from .faces import create as create
-from .faces import join as join
 from .faces import list as list
 from .faces import open as open
 from .folder import packed as packed
 from .folder import unpacked as unpacked
 from .heads import Head as Head
+from .joining import join as join
 from .recipe import Batch as Batch
 from .recipe import Given as Given
 from .recipe import Recipe as Recipe

@@ -13,7 +13,7 @@ from torch import nn
 from neurotools._version import __version__
 from neurotools.models.encoders import splits
 from neurotools.models.encoders.recipe import recipe_of
-from neurotools.models.encoders.training import State
+from neurotools.models.encoders.states import State
 
 # dense matrix products in the precision named, floating-point operations per second
 PEAKS = {("H200", "bfloat16"): 989e12, ("H200", "float32"): 67e12, ("H100", "bfloat16"): 989e12}

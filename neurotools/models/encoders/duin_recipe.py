@@ -161,7 +161,7 @@ SUMMARY = (
     "licence; no licence of their weights is known to us."
 )
 DUIN = Recipe(
-    settings=DuINSettings, network=DuIN, fitted=fitted, layers=layers, summary=SUMMARY,
+    settings=DuINSettings, network=DuIN, fitted=fitted, layers=layers, summary=SUMMARY, by_subject=True,
     stages=(
         Stage("codes", rebuild_signal, part="codes", begin=start_codes),
         Stage("masked", name_hidden, part="masked"),
@@ -169,10 +169,10 @@ DUIN = Recipe(
     foreign=("duin-mae", "duin-vqvae"), tokenizer=tokenizer,
 )  # fmt: skip
 DUIN_VQVAE = Recipe(
-    settings=DuINSettings, network=DuINVQVAE, fitted=fitted, layers=layers_alone, summary=SUMMARY,
+    settings=DuINSettings, network=DuINVQVAE, fitted=fitted, layers=layers_alone, summary=SUMMARY, by_subject=True,
     foreign=("duin-vqvae",), tokenizer=tokenizer,
 )  # fmt: skip
 DUIN_MAE = Recipe(
-    settings=DuINSettings, network=DuINMAE, fitted=fitted, layers=layers_alone, summary=SUMMARY,
+    settings=DuINSettings, network=DuINMAE, fitted=fitted, layers=layers_alone, summary=SUMMARY, by_subject=True,
     foreign=("duin-mae",),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Encoders by name: make one, list them, open a checkpoint, join windows of several recordings."""
+"""Encoders by name: make one, list them, open a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from neurotools.errors import (
     MissingExtraError,
     NeurotoolsWarning,
-    SchemaError,
     SettingsError,
     lookup,
     need,
@@ -128,50 +126,6 @@ def open(folder: str | Path) -> xr.Dataset:
     from neurotools.models.encoders.folder import open_folder
 
     return open_folder(folder)
-
-
-def join(windows: Mapping[str, xr.DataArray], name: str = "recording") -> xr.DataArray:
-    """Windows of several recordings one after the other, each marked with where it is from.
-
-    Parameters
-    ----------
-    windows : mapping of str to xarray.DataArray
-        Label -> windows from ``nt.windows``, with the same channels, rate and unit.
-    name : str
-        The coordinate along ``window`` that says which: ``"recording"``, ``"subject"``, ``"session"``.
-
-    Raises
-    ------
-    SchemaError
-        They differ in channels, rate, unit or length.
-    """
-    if not windows:
-        raise SchemaError("there are no windows to join", code="NT-DATA-010")
-    first_label, first = next(iter(windows.items()))
-    for label, one in windows.items():
-        for what, mine, theirs in compared(one, first):
-            if mine != theirs:
-                raise SchemaError(
-                    f"windows differ in {what}, so they cannot be joined", code="NT-DATA-005",
-                    found=f"{label}: {mine}", expected=f"{first_label}: {theirs}",
-                )  # fmt: skip
-    marked = [
-        one.assign_coords({name: ("window", np.full(one.sizes["window"], str(label)))})
-        for label, one in windows.items()
-    ]
-    return xr.concat(marked, dim="window", combine_attrs="override", coords="minimal", compat="override",
-                     join="override")  # fmt: skip
-
-
-def compared(one: xr.DataArray, other: xr.DataArray) -> tuple[tuple[str, Any, Any], ...]:
-    """(what, of this, of that) for everything that must be the same."""
-    return (
-        ("dimensions", one.dims, other.dims),
-        ("channels", one[one.dims[1]].to_numpy().tolist(), other[other.dims[1]].to_numpy().tolist()),
-        ("length", one.sizes["time"], other.sizes["time"]),
-        ("sampling rate", one.attrs.get("sfreq"), other.attrs.get("sfreq")),
-        ("unit", one.attrs.get("units"), other.attrs.get("units")),
-    )
 
 
 def list(modality: str | None = None) -> pd.DataFrame:

@@ -29,7 +29,8 @@ from neurotools.models.encoders.checkpoint import SUMS
 from neurotools.models.encoders.data import Data
 from neurotools.models.encoders.heads import LOSSES, Headed, Sizes, pooled
 from neurotools.models.encoders.recipe import Given, Recipe
-from neurotools.models.encoders.training import State, Task, forget, place_of, train
+from neurotools.models.encoders.states import State, forget
+from neurotools.models.encoders.training import Task, place_of, train
 from neurotools.provenance import settings_dict, stamp
 
 
@@ -108,7 +109,7 @@ def preparation_of(encoder: Any, found: Data, stored: tuple[np.ndarray, np.ndarr
         "clip": encoder.clip,
         "shift": stored[0].tolist(),
         "width": stored[1].tolist(),
-        "subjects": list(found.subjects),
+        "subjects": list(found.subjects) if recipe.recipe_of(encoder.architecture).by_subject else [],
         "history": found.array.attrs.get("history", "[]"),
     }
 

@@ -91,6 +91,8 @@ class Recipe:
         Self-supervised training, one after the other; none where the architecture only learns from targets.
     sequence : bool
         Whether a sample may be several windows that follow one another.
+    by_subject : bool
+        Whether there are weights for each subject, so that new ones are refused.
     foreign : tuple of str
         Architectures of ``checkpoint`` in whose names the authors' weights come.
     summary : str
@@ -108,6 +110,7 @@ class Recipe:
     layers: Callable[[Any, Tensor, Tensor], list[Tensor]]
     stages: tuple[Stage, ...] = ()
     sequence: bool = False
+    by_subject: bool = False
     foreign: tuple[str, ...] = ()
     summary: str = ""
     tokenizer: Callable[[Any], Mapping[str, Any]] = lambda network: MappingProxyType({})

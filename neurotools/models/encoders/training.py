@@ -11,25 +11,22 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from neurotools import provenance
-from neurotools.errors import DeviceError, ResultError, SettingsError, check_numbers, lookup
-from neurotools.models.encoders import processes
+from neurotools.errors import DeviceError, SettingsError, check_numbers, lookup
+from neurotools.models.encoders import processes, states
 from neurotools.models.encoders.recipe import Batch, Parts, nothing
+from neurotools.models.encoders.states import State
 from neurotools.progress import working
 
-STATE, NOTES = "state.safetensors", "state.json"
 WATCHED = "unexplained"  # chooses the best look where a loss has no scale of its own
 NOT_FINITE = "the loss is not finite any more"
 
@@ -135,20 +132,6 @@ class Task:
     told: str = ""
 
 
-@dataclass
-class State:
-    """Where a training stands."""
-
-    step: int = 0
-    rows: list[dict[str, float]] = field(default_factory=list)
-    best_loss: float = math.inf
-    best_step: int = 0
-    waited: int = 0
-    seconds: float = 0.0
-    samples: int = 0
-    done: bool = False
-
-
 class Step(nn.Module):
     """The loss as the forward pass of a module, as the wrappers for several processes want it."""
 
@@ -239,7 +222,6 @@ class Loop:
             processes.share_normalisation(task.network)
         task.network.to(place)
         self.learning = learning_part(task)
-        self.names = [name for name, p in task.network.named_parameters() if p.requires_grad]
         self.optimiser = optimiser_of(task.network, how)
         self.best: dict[str, Tensor] = {}
         step = Step(task)
@@ -362,20 +344,9 @@ class Loop:
     # ---- the state on disk --------------------------------------------------------------------------------
     def keep(self) -> None:
         """Write weights, moments and numbers, whole or not at all."""
-        if not self.crew.first:
-            return
-        tensors = {f"now/{k}": v for k, v in self.task.network.state_dict().items()}
-        tensors |= {f"best/{k}": v for k, v in self.best.items()}
-        parameters = dict(self.task.network.named_parameters())
-        for name in self.names:
-            for key, value in self.optimiser.state.get(parameters[name], {}).items():
-                tensors[f"{key}/{name}"] = value
-        plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        notes = {"told": self.told, "sums": self.sums, "n_summed": self.n_summed, **asdict(self.state)}
-        with provenance.atomic(self.folder / "state") as staged:
-            staged.mkdir()
-            (staged / STATE).write_bytes(safetensors.torch.save(plain))
-            (staged / NOTES).write_text(json.dumps(notes), encoding="utf-8")
+        if self.crew.first:
+            notes = {"told": self.told, "sums": self.sums, "n_summed": self.n_summed, **asdict(self.state)}
+            states.write(self.folder, self.task.network, self.optimiser, self.best, notes)
 
     @property
     def told(self) -> str:
@@ -384,29 +355,12 @@ class Loop:
 
     def restore(self) -> None:
         """Go on from the state on disk, if there is one."""
-        kept = self.folder / "state"
-        if not kept.is_dir():
+        notes = states.read_notes(self.folder, self.told)
+        if notes is None:
             return
-        notes = json.loads((kept / NOTES).read_text(encoding="utf-8"))
-        if notes.pop("told") != self.told:
-            raise ResultError(
-                "an unfinished training of other data or settings lies here", code="NT-OUT-002",
-                path=self.folder, fix="finish it with what it was begun with, or remove the folder",
-            )  # fmt: skip
         self.sums, self.n_summed = notes.pop("sums"), notes.pop("n_summed")
         self.state = State(**notes)
-        tensors = safetensors.torch.load((kept / STATE).read_bytes())
-        by_kind: dict[str, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            kind, _, name = key.partition("/")
-            by_kind.setdefault(kind, {})[name] = value.to(self.place)
-        self.task.network.load_state_dict(by_kind.pop("now"))
-        self.best = by_kind.pop("best", {})
-        for name, parameter in self.task.network.named_parameters():
-            moments = {kind: values[name] for kind, values in by_kind.items() if name in values}
-            if moments:
-                moments["step"] = moments["step"].cpu()
-                self.optimiser.state[parameter] = moments
+        self.best = states.read_tensors(self.folder, self.task.network, self.optimiser, self.place)
 
     def finish(self) -> None:
         """Keep the state; at the end take the best weights."""
@@ -442,8 +396,3 @@ def samples_at(step: int, n: int, batch: int, seed: int) -> np.ndarray:
         for epoch in np.unique(place // n)
     }
     return np.array([order[int(k // n)][k % n] for k in place])
-
-
-def forget(folder: Path) -> None:
-    """Remove the state of a training that is over."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from encoder_frame_cases import encoder, windows
+from encoder_frame_cases import SMALL, encoder, suited, windows
 
 import neurotools as nt
 from neurotools.errors import SchemaError
@@ -200,3 +200,46 @@ def test_windows_on_disk_are_read_part_by_part_and_give_the_same_numbers(tmp_pat
     assert largest[0] <= 48
     assert on_disk.attrs["weights_sha256"] == inside.attrs["weights_sha256"]
     np.testing.assert_array_equal(features, model.transform(inside, given))
+
+
+def test_recordings_on_disk_are_cut_joined_and_trained_on_without_being_read_whole(tmp_path, monkeypatch):
+    rng, parts, lazy = np.random.default_rng(0), {}, {}
+    for name in ("a", "b"):
+        array = xr.DataArray(
+            rng.normal(size=(3, 1600)).astype("float32"), dims=("channel", "time"), name="signal",
+            coords={"channel": ["C3", "CZ", "C4"], "time": np.arange(1600) / 100},
+            attrs={"sfreq": 100.0, "units": "V"},
+        )  # fmt: skip
+        array.to_dataset().to_zarr(
+            tmp_path / name, encoding={"signal": {"chunks": (3, 100)}}, consolidated=False
+        )
+        parts[name] = nt.windows(array, length_s=1.0)
+        stored = xr.open_zarr(tmp_path / name, chunks=None, consolidated=False)["signal"]
+        lazy[name] = nt.windows(stored, length_s=1.0)
+    inside, outside = nt.encoders.join(parts), nt.encoders.join(lazy)
+    assert not outside.variable._in_memory
+    order = np.random.default_rng(1).permutation(32)
+    np.testing.assert_array_equal(outside.isel(window=order), inside.isel(window=order))
+    some = {"window": slice(14, 19), "channel": [2, 0], "time": slice(5, 9)}
+    np.testing.assert_array_equal(outside.isel(some), inside.isel(some))
+    np.testing.assert_array_equal(outside[3], inside[3])
+    monkeypatch.setattr(batches, "PART_BYTES", 6 * 3 * 100 * 4)  # six windows
+    model = encoder("elm")
+    fits = [model.fit(w, out=tmp_path / f"fit{k}") for k, w in enumerate((inside, outside))]
+    assert fits[0].attrs["weights_sha256"] == fits[1].attrs["weights_sha256"]
+    assert not outside.variable._in_memory
+    xr.testing.assert_identical(outside.compute(), inside)
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_subjects_that_are_new_are_refused_only_where_they_need_weights(architecture, tmp_path):
+    given = suited(architecture, windows(3, 8))
+    given = given.assign_coords(subject=("window", given["recording"].to_numpy()))
+    model = encoder(architecture, steps=1, held_out=0.0)
+    known = given["recording"].isin(["r0", "r1"]).to_numpy()
+    fit = model.fit(given.isel(window=known), out=tmp_path / "fit")
+    if architecture == "duin":
+        with pytest.raises(SchemaError, match=r"(?s)never met.*found: r2"):
+            model.transform(fit, given.isel(window=~known))
+    else:
+        assert model.transform(fit, given.isel(window=~known)).sizes["window"] == 8
