@@ -358,7 +358,7 @@ def difference(case: Case, device: str, dtype: str) -> float:
         if there.shape != here.shape:
             return float("inf")
         scale = float(np.abs(here).max(initial=0.0)) or 1.0
-        worst = max(worst, float(np.abs(there - here).max(initial=0.0)) / scale)
+        worst = float(np.maximum(worst, np.abs(there - here).max(initial=0.0) / scale))  # NaN stays
     return worst
 
 

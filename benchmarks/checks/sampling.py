@@ -67,7 +67,7 @@ def _away(given: list[np.ndarray], which: int, exact: np.ndarray, places: object
             slopes.append(float((ends[0] - ends[1]).sum()) / (2 * step))
         slope = (4 * slopes[0] - slopes[1]) / 3
         size = max(1.0, abs(exact.flat[place]))
-        worst = max(worst, abs(slope - exact.flat[place]) / size)
+        worst = float(np.maximum(worst, abs(slope - exact.flat[place]) / size))  # what is no number stays
     return worst
 
 

@@ -33,9 +33,9 @@ from neurotools.numerics.switching_scores import (
     sample_normaliser,
     silent_prob,
 )
-from neurotools.numerics.switching_types import OneHotPrior
+from neurotools.numerics.switching_types import OneHotPrior, sharpest
 from neurotools.provenance import stamp
-from neurotools.schema.observations import SPIKING, observations, scored_amount
+from neurotools.schema.observations import SPIKING, observations, scored_amount, tell_limits
 from neurotools.schema.regression import (
     Regression,
     anatomical,
@@ -44,7 +44,14 @@ from neurotools.schema.regression import (
     coupling_places,
     flat_weights,
 )
-from neurotools.schema.states import FitArrays, Inputs, known_inputs, named_fit, transition_inputs
+from neurotools.schema.states import (
+    FitArrays,
+    Inputs,
+    known_inputs,
+    named_fit,
+    tell_shortcomings,
+    transition_inputs,
+)
 
 FITTING_LINKS = {
     "poisson": ("softplus", "log", "sigmoid", "sigmoid_gain"),
@@ -55,7 +62,6 @@ FITTING_LINKS = {
     "gaussian": ("identity", "softplus", "log", "sigmoid"),
 }
 SCORES = {"causal": causal, "cosmoothing": cosmoothing}
-NORMAL = (GaussianPrior, RidgePrior)  # priors under which a log posterior has a curvature
 DTYPES = ("float64", "float32")
 
 
@@ -90,10 +96,10 @@ class SwitchingGLM:
         A start stops when an iteration raises the objective by less than ``tol`` relative, or after
         ``max_iter``; ``tol=0`` goes on while it rises at all.
     uncertainty : {"auto", "full", "unit", "none"}
-        How standard errors are found under a normal prior, from the observed information: of all parameters
-        together (``"full"``, exact), or of each unit's weights as if those of other units were known
-        (``"unit"``, for large populations; too small by what that leaves out); ``"auto"`` takes the first up
-        to 400 parameters.
+        How standard errors are found, from the observed information: of all parameters together (``"full"``,
+        exact), or of each unit's weights as if those of other units were known (``"unit"``, for large
+        populations; too small by what that leaves out); ``"auto"`` takes the first up to 400 parameters.
+        There are none under ``GroupLasso``, whose objective has a kink where weights are zero.
     seed : int
         Start k is drawn from (seed, k).
     device : str
@@ -124,6 +130,12 @@ class SwitchingGLM:
         check_numbers(
             self, positive=["transition_strength"], n_states=1, n_restarts=1, max_iter=1, stickiness=0, tol=0
         )
+        if self.uncertainty not in ("auto", "none") and not self.prior.curved:
+            raise SettingsError(
+                f"there are no standard errors under {type(self.prior).__name__}: where weights are exactly "
+                "zero its log posterior has a kink and no curvature",
+                code="NT-SET-003", found=f"uncertainty={self.uncertainty!r}", fix='uncertainty="none"',
+            )  # fmt: skip
 
     def fit(
         self,
@@ -167,9 +179,10 @@ class SwitchingGLM:
             place. ``dispersion`` and ``gain`` (unit_to) where family and link have them. With a
             ``transition_design``: ``transition_weight`` (state, state_to, transition_feature), the change in
             the log odds of moving to ``state_to`` rather than staying per unit of the input, and
-            ``transition`` is that at the mean input, ``transition_feature_mean``. Under a normal prior
-            ``weight_se``, ``feature_weight_se`` and ``bias_se``, and 90 % intervals ``transition_low`` and
-            ``transition_high``; attrs ``uncertainty`` says how they were found.
+            ``transition`` is that at the mean input, ``transition_feature_mean``. ``weight_se``,
+            ``feature_weight_se`` and ``bias_se``, and 90 % intervals ``transition_low`` and
+            ``transition_high``; attrs ``uncertainty`` says how they were found. Under a ``OneHotPrior`` types
+            are summed out: an error is near zero where a connection is surely absent.
 
         Raises
         ------
@@ -184,13 +197,13 @@ class SwitchingGLM:
             weights, or the best start did not converge.
         """
         data = observations(counts, design, self.family)
-        warn_about(data, self)
+        tell_limits(data, self.family, self.n_states)
         inputs = None if transition_design is None else transition_inputs(transition_design, data)
         given = given_of(data, self, connectome, inputs)
         found = best_of(given, self.prior, search_of(self))
         errors = errors_of(found, given, self)
         fit = as_dataset(found, data, given, inputs, errors)
-        warn_after(fit, data)
+        tell_shortcomings(fit, data)
         return stamp(fit, "switching_glm", self)
 
     def predict(
@@ -259,32 +272,6 @@ class SwitchingGLM:
 
 
 # ---- the data, laid out -----------------------------------------------------------------------------------
-def warn_about(data: Regression, settings: SwitchingGLM) -> None:
-    """Say what in the data limits a fit; refuse states that cannot be told apart."""
-    n_seen = data.y.shape[0] if data.seen is None else int(data.seen.any(axis=1).sum())
-    if n_seen < 2 * settings.n_states:
-        raise SchemaError(
-            "there are fewer than two samples for each state", code="NT-DATA-010",
-            found=f"{n_seen} samples, {settings.n_states} states", fix="take a smaller n_states",
-        )  # fmt: skip
-    silent = np.flatnonzero(~data.y.any(axis=0)) if settings.family != "gaussian" else np.array([], int)
-    if silent.size and data.units is not None:
-        names = ", ".join(map(str, data.units[silent][:5])) + (" ..." if silent.size > 5 else "")
-        warnings.warn(
-            f"{silent.size} units never fire ({names}): their weights are those of the prior",
-            NeurotoolsWarning, stacklevel=3,
-        )  # fmt: skip
-    scaled = data.x / np.maximum(np.sqrt((data.x**2).sum(axis=0)), 1e-300)
-    values = np.linalg.eigvalsh(scaled.T @ scaled)
-    dependent = int((values < 1e-10).sum())
-    if dependent:
-        warnings.warn(
-            f"the design has {dependent} columns that others (or the bias) make up: only the prior divides "
-            "their weight among them",
-            NeurotoolsWarning, stacklevel=3,
-        )  # fmt: skip
-
-
 def given_of(
     data: Regression,
     settings: SwitchingGLM,
@@ -326,33 +313,24 @@ def link_of(settings: SwitchingGLM) -> str:
     return FITTING_LINKS[settings.family][0] if settings.link == "auto" else settings.link
 
 
-def warn_after(fit: xr.Dataset, data: Regression) -> None:
-    """Say which states hold too little, and whether the best start came to rest."""
-    held = fit["occupancy"].to_numpy() * data.y.shape[0]
-    few = np.flatnonzero(held < data.x.shape[1])
-    if few.size:
-        warnings.warn(
-            f"{few.size} of {held.size} states hold fewer samples than each unit has weights (state "
-            f"{few[0]}: {held[few[0]]:.1f} of {data.y.shape[0]}): the prior stands for the data there; take "
-            "fewer states",
-            NeurotoolsWarning, stacklevel=3,
-        )  # fmt: skip
-    if not fit.attrs["converged"]:
-        warnings.warn(
-            "the best start had not converged; take a larger max_iter", NeurotoolsWarning, stacklevel=3
-        )
-
-
 # ---- back to names ----------------------------------------------------------------------------------------
 def errors_of(found: Found, given: Given, settings: SwitchingGLM) -> Errors | None:
-    """Standard errors and intervals, where the prior is normal and they are asked for."""
-    if settings.uncertainty == "none" or not isinstance(settings.prior, NORMAL):
+    """Standard errors and intervals, where the objective has a curvature and they are asked for."""
+    if settings.uncertainty == "none" or not settings.prior.curved:
         return None
-    errors = UNCERTAINTY[settings.uncertainty](found.params, given.problem(found.widths))
+    spread = found.extra.get("spread")  # stands in place of a normal prior
+    problem = given.problem(found.widths if spread is None else given.any_widths)
+    errors = UNCERTAINTY[settings.uncertainty](found.params, problem, spread)
     if np.isnan(errors.weights).any():
         warnings.warn(
             "the log posterior does not curve down in all directions where the fit came to rest: standard "
             "errors are NaN; take a larger max_iter or fewer states",
+            NeurotoolsWarning, stacklevel=3,
+        )  # fmt: skip
+    if sharpest(found):
+        warnings.warn(
+            "sizes of connections came out all but equal: unless they are, samples are few and standard "
+            "errors too small; take more data, or nt.OneHotPrior(learn=False)",
             NeurotoolsWarning, stacklevel=3,
         )  # fmt: skip
     return errors

@@ -32,6 +32,7 @@ from neurotools.numerics.switching_terms import (
     of_unit,
     terms,
 )
+from neurotools.numerics.typed_spread import Spread
 
 LEVEL = 0.9  # of intervals on transitions
 FULL = 400  # parameters up to which those of all units are judged together
@@ -49,10 +50,13 @@ class Errors:
 
 
 # ---- what is asked ----------------------------------------------------------------------------------------
-def together(params: Params, problem: Problem) -> Errors:
-    """All parameters at once: exact."""
+def together(params: Params, problem: Problem, spread: Spread | None = None) -> Errors:
+    """All parameters at once: exact.
+
+    ``spread`` stands in place of the normal prior where weights have types that are summed out.
+    """
     params, found = on_log_odds(params, problem)
-    covariance = inverse(observed_information(params, found, problem))
+    covariance = covariance_of(params, found, problem, spread)
     shape = params.weights.shape
     n_weight = int(np.prod(shape))
     weights = np.sqrt(np.diag(covariance)[:n_weight]).reshape(shape[2], shape[0], shape[1]).transpose(1, 2, 0)
@@ -60,20 +64,20 @@ def together(params: Params, problem: Problem) -> Errors:
     return Errors(weights, low, high, "full")
 
 
-def unit_by_unit(params: Params, problem: Problem) -> Errors:
+def unit_by_unit(params: Params, problem: Problem, spread: Spread | None = None) -> Errors:
     """Weights of each unit with the transitions, as if the weights of other units were known.
 
     Transitions as if all weights were. For populations of which the whole matrix would be too large; errors
     come out too small by what the uncertainty of other units adds.
     """
     if problem.family in glm.JOINT:  # alternatives of one choice cannot be taken one by one
-        return replace(together(params, problem), how="full")
+        return replace(together(params, problem, spread), how="full")
     params, found = on_log_odds(params, problem)
     shape = params.weights.shape
     weights = np.empty(shape)
     for unit in range(shape[2]):
         one, own = of_unit(params, problem, unit)
-        covariance = inverse(observed_information(one, found, own))
+        covariance = covariance_of(one, found, own, None if spread is None else spread.of_unit(unit))
         size = shape[0] * shape[1]
         weights[:, :, unit] = np.sqrt(np.diag(covariance)[:size]).reshape(shape[:2])
     chain = inverse(chain_information(params, found, problem))
@@ -81,12 +85,12 @@ def unit_by_unit(params: Params, problem: Problem) -> Errors:
     return Errors(weights, low, high, "unit")
 
 
-def whichever(params: Params, problem: Problem) -> Errors:
+def whichever(params: Params, problem: Problem, spread: Spread | None = None) -> Errors:
     """All together where there are few parameters, else unit by unit."""
     k, n_column, n_unit = params.weights.shape
     n_input = 1 if problem.inputs is None else problem.inputs.shape[1]
     n = n_unit * k * n_column + k * (k - 1) * n_input + k - 1
-    return together(params, problem) if n <= FULL else unit_by_unit(params, problem)
+    return together(params, problem, spread) if n <= FULL else unit_by_unit(params, problem, spread)
 
 
 UNCERTAINTY = {"auto": whichever, "full": together, "unit": unit_by_unit}
@@ -118,13 +122,40 @@ def observed_information(
     params: Params, found: hmm.Smoothed, problem: Problem
 ) -> Float[np.ndarray, "parameter parameter"]:
     """Negative curvature of the marginal log posterior, exact; ``found`` is the posterior at ``params``."""
-    k, n_column, n_unit = params.weights.shape
-    size = n_unit * k * n_column
-    chain = chain_of(params, found, problem)
-    total = -missing_information(chain)
-    total[:size, :size] += weights_information(params, found, problem) + weights_prior(params, problem)
+    total = data_information(params, found, problem)
+    size = int(np.prod(params.weights.shape))
+    total[:size, :size] += weights_prior(params, problem)
+    return total
+
+
+def data_information(
+    params: Params, found: hmm.Smoothed, problem: Problem
+) -> Float[np.ndarray, "parameter parameter"]:
+    """The same without the prior on weights."""
+    size = int(np.prod(params.weights.shape))
+    total = -missing_information(chain_of(params, found, problem))
+    total[:size, :size] += weights_information(params, found, problem)
     total[size:, size:] += complete_chain(params, found, problem)
     return total
+
+
+def covariance_of(
+    params: Params, found: hmm.Smoothed, problem: Problem, spread: Spread | None
+) -> Float[np.ndarray, "parameter parameter"]:
+    """Inverse of the curvature, under normal priors or under types of connections.
+
+    The curvature that types add, V^-1 - h, is infinite where a connection is surely absent. With weights
+    written as root u, root root' = V, it is finite.
+    """
+    if spread is None:
+        return inverse(observed_information(params, found, problem))
+    information = data_information(params, found, problem)
+    size = spread.information.size
+    information[:size, :size] -= np.diag(spread.information.ravel())
+    turn = _block_diagonal([*spread.root, np.eye(len(information) - size)])
+    turned = turn.T @ information @ turn
+    turned[:size, :size] += np.eye(size)
+    return turn @ inverse(turned) @ turn.T
 
 
 def chain_information(

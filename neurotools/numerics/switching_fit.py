@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from neurotools.arrays import to_device
+from neurotools.errors import NotConvergedError
 from neurotools.numerics import hmm, switching, switching_starts
 from neurotools.numerics.glm import GAINED
 from neurotools.numerics.switching_scales import log_gain_centre
@@ -136,9 +137,29 @@ def best_of(given: Given, prior: Prior, search: Search) -> Found:
             )
             runs.append(run)
     restarts = [run[2][-1] for run in runs]
-    params, posterior, trace, converged = runs[int(np.argmax(restarts))]
+    params, posterior, trace, converged = runs[highest(restarts)]
     found = Found(params, posterior, trace, [0] * len(trace), converged, widths, restarts)
-    return prior.refine(found, given, search)
+    found = prior.refine(found, given, search)
+    highest([found.trace[-1]])
+    return found
+
+
+def highest(objectives: list[float]) -> int:
+    """Place of the highest objective; one that is not a finite number is no candidate.
+
+    Raises
+    ------
+    NotConvergedError
+        None is finite.
+    """
+    values = np.array(objectives)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise NotConvergedError(
+            "the objective is no finite number, from whatever start",
+            found=f"{values[0]}", fix="look for huge regressors or counts, or take another link",
+        )  # fmt: skip
+    return int(np.argmax(np.where(finite, values, -np.inf)))
 
 
 def _share(show: Callable[[float], None], k: int, n: int, max_iter: int) -> Callable[[int, float], None]:

@@ -47,6 +47,7 @@ class GroupLasso:
     over: str = "connection"
     ridge: float = 1.0
     connectome: ClassVar[str] = "none"
+    curved: ClassVar[bool] = False  # a kink at zero, where weights come to lie: no standard errors
 
     def __post_init__(self) -> None:
         lookup("value of over", self.over, OVER)

@@ -40,6 +40,7 @@ class RidgePrior:
 
     strength: float = 1.0
     connectome: ClassVar[str] = "mean"
+    curved: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_numbers(self, positive=["strength"])
@@ -78,6 +79,7 @@ class GaussianPrior:
     bias_width: float = 1.0
     learn: bool = True
     connectome: ClassVar[str] = "mean"
+    curved: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_numbers(self, positive=["width", "shared_width", "bias_width"])

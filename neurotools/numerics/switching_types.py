@@ -14,7 +14,7 @@ import numpy as np
 from neurotools.arrays import Array, like, to_numpy
 from neurotools.errors import SchemaError, check_numbers, lookup
 from neurotools.numerics import connection_types as types
-from neurotools.numerics import switching, typed_weights
+from neurotools.numerics import switching, typed_spread, typed_weights
 from neurotools.numerics.switching_fit import Found, Given, Search, Widths, next_round
 from neurotools.numerics.typed_weights import Wiring, moments
 
@@ -67,6 +67,7 @@ class OneHotPrior:
     size: float = 1.0
     learn: bool = True
     connectome: ClassVar[str] = "types"
+    curved: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         lookup("value of across", self.across, ACROSS)
@@ -262,6 +263,14 @@ def _moved(params: switching.Params, typed: typed_weights.Typed, found: typed_we
     return replace(params, typed=typed, weights=like(found.mean, params.weights))
 
 
+def sharpest(found: Found) -> bool:
+    """Whether a learned width lies at its least: connections of one type are all but equally strong."""
+    if not isinstance(found.params, TypedParams):
+        return False
+    sizes = typed_of(found.params).hyper.sizes
+    return bool((sizes.mode > 0.99 * types.SHARPEST * sizes.width).any())
+
+
 # ---- what is told of it -----------------------------------------------------------------------------------
 def named(found: Found, wiring: Wiring) -> Found:
     """P(type) of every connection, and what was learned of sizes and shares, under their names."""
@@ -287,5 +296,8 @@ def named(found: Found, wiring: Wiring) -> Found:
         sign = np.insert(typed.sender_prob, 1, 0.0, axis=1)
         learned["sender_type_prob"] = (("unit", "type"), sign)
     widths = {kind: Widths(width, 0.0) for kind, width in hyper.widths.items()}
-    extra = {**found.extra, "learned": learned, "coords": {"type": list(types.TYPES)}}
+    extra = {
+        **found.extra, "learned": learned, "coords": {"type": list(types.TYPES)},
+        "spread": typed_spread.spread(typed, wiring),
+    }  # fmt: skip
     return replace(found, widths=widths, extra=extra)

@@ -1,14 +1,16 @@
-"""What each family of a switching GLM observes: its schema, how it is laid out, and what a score is per."""
+"""What each family of a switching GLM observes: schema, layout, limits, and what a score is per."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
-from neurotools.errors import SchemaError
+from neurotools.errors import NeurotoolsWarning, SchemaError
 from neurotools.schema.ask import Schema
 from neurotools.schema.regression import Regression, regression, with_alternatives
 
@@ -52,7 +54,8 @@ def of_tries(data: Regression, fit: xr.Dataset | None) -> Regression:
             fix="counts.assign_coords(n_trials=('trial', n))",
         )  # fmt: skip
     seen = np.ones(data.y.shape, bool) if data.seen is None else data.seen > 0
-    wrong = (data.trials < 1) | (data.trials != np.floor(data.trials)) | (data.y > data.trials)
+    whole = np.isfinite(data.trials) & (data.trials == np.floor(data.trials))
+    wrong = ~(whole & (data.trials >= 1) & (data.y <= data.trials))
     if (wrong & seen).any():
         raise SchemaError(
             "tries are whole numbers, at least 1 and no fewer than the successes", code="NT-DATA-008",
@@ -79,6 +82,44 @@ LAID_OUT = {
 }  # fmt: skip
 
 
+# ---- limits -----------------------------------------------------------------------------------------------
+def tell_limits(data: Regression, family: str, n_states: int) -> None:
+    """Refuse states that cannot be told apart; warn of what in the data limits a fit.
+
+    Raises
+    ------
+    SchemaError
+        There are fewer than two samples for each state.
+    """
+    n_seen = data.y.shape[0] if data.seen is None else int(data.seen.any(axis=1).sum())
+    if n_seen < 2 * n_states:
+        raise SchemaError(
+            "there are fewer than two samples for each state", code="NT-DATA-010",
+            found=f"{n_seen} samples, {n_states} states", fix="take a smaller n_states",
+        )  # fmt: skip
+    silent = np.flatnonzero(~data.y.any(axis=0)) if family != "gaussian" else np.array([], int)
+    if silent.size and data.units is not None:
+        names = ", ".join(map(str, data.units[silent][:5])) + (" ..." if silent.size > 5 else "")
+        warnings.warn(
+            f"{silent.size} units never fire ({names}): their weights are those of the prior",
+            NeurotoolsWarning, stacklevel=3,
+        )  # fmt: skip
+    dependent = dependent_columns(data.x)
+    if dependent:
+        warnings.warn(
+            f"the design has {dependent} columns that others (or the bias) make up: only the prior divides "
+            "their weight among them",
+            NeurotoolsWarning, stacklevel=3,
+        )  # fmt: skip
+
+
+def dependent_columns(x: Float[np.ndarray, "sample column"]) -> int:
+    """How many columns are, to rounding, sums of others."""
+    scaled = x / np.maximum(np.sqrt((x**2).sum(axis=0)), 1e-300)
+    return int((np.linalg.eigvalsh(scaled.T @ scaled) < 1e-10).sum())
+
+
+# ---- scores -----------------------------------------------------------------------------------------------
 def scored_amount(data: Regression, family: str) -> float:
     """What a score is divided by: spikes, tries, choices, or samples of all units."""
     seen = np.ones_like(data.y) if data.seen is None else data.seen

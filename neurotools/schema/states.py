@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError
+from neurotools.errors import NeurotoolsWarning, SchemaError
 from neurotools.schema.regression import DESIGN, Regression, named_weights, same_samples
 
 
@@ -124,6 +125,23 @@ def named_fit(found: FitArrays, data: Regression) -> xr.Dataset:
         "uncertainty": found.uncertainty,
     }
     return xr.Dataset(variables, coords=_coords(found, data), attrs=attrs)
+
+
+def tell_shortcomings(fit: xr.Dataset, data: Regression) -> None:
+    """Warn of states that hold too little, and of a best start that did not come to rest."""
+    held = fit["occupancy"].to_numpy() * data.y.shape[0]
+    few = np.flatnonzero(held < data.x.shape[1])
+    if few.size:
+        warnings.warn(
+            f"{few.size} of {held.size} states hold fewer samples than each unit has weights (state "
+            f"{few[0]}: {held[few[0]]:.1f} of {data.y.shape[0]}): the prior stands for the data there; take "
+            "fewer states",
+            NeurotoolsWarning, stacklevel=3,
+        )  # fmt: skip
+    if not fit.attrs["converged"]:
+        warnings.warn(
+            "the best start had not converged; take a larger max_iter", NeurotoolsWarning, stacklevel=3
+        )
 
 
 def occupancy_order(state_prob: np.ndarray) -> np.ndarray:

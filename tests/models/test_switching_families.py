@@ -52,6 +52,9 @@ def test_tries_are_as_good_as_their_parts(rng):
         model.fit(tries.drop_vars("n_trials"), design)
     with pytest.raises(SchemaError, match="no fewer than the successes"):
         model.fit(tries.assign_coords(n_trials=("trial", np.ones(300, int))), design)
+    for wrong in (np.nan, np.inf, 2.5):
+        with pytest.raises(SchemaError, match="tries are whole"):
+            model.fit(tries.assign_coords(n_trials=("trial", np.r_[np.full(299, 2.0), wrong])), design)
 
 
 def test_choices_among_several_are_found_and_two_are_the_binary_model(rng):

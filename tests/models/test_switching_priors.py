@@ -144,6 +144,9 @@ def test_types_of_each_state_are_found_and_probabilities_sum_to_one():
     np.testing.assert_allclose(prob.sum("type").to_numpy()[:, off], 1)
     assert np.isnan(prob.to_numpy()[:, ~off]).all()
     assert fit["size_mode"].sel(type="none").isnull()
+    assert fit.attrs["uncertainty"] == "full"
+    assert (fit["weight_se"] >= 0).all()
+    assert (fit["transition_low"] < fit["transition_high"]).all()
     error = float(((fit["weight"] - truth["weight"]) ** 2).mean())
     assert error < 0.15 * float((truth["weight"] ** 2).mean())
 
@@ -182,6 +185,7 @@ def test_a_connectome_of_types_rules_out_what_it_says_cannot_be(shared_types):
     fit = model.fit(counts, design, connectome=turned)
     assert (fit["type_prob"].sel(type="inhibitory").fillna(0) == 0).all()
     assert float(fit["weight"].sel(unit="u1", unit_to="u3").max()) == 0
+    assert float(fit["weight_se"].sel(unit="u1", unit_to="u3").max()) < 1e-9
     off = ~np.eye(6, dtype=bool)
     assert (fit["weight"].to_numpy()[0, ..., 0][off] >= 0).all()
     assert "type_share" not in fit
@@ -229,6 +233,9 @@ def test_settings_and_data_that_cannot_be_are_named(shared_types):
         nt.GroupLasso(strength=-1.0)
     with pytest.raises(SettingsError, match="over"):
         nt.GroupLasso(over="lag")
+    for how in ("full", "unit"):
+        with pytest.raises(SettingsError, match=r"no standard errors under GroupLasso.*\n.*uncertainty"):
+            nt.SwitchingGLM(2, prior=nt.GroupLasso(), uncertainty=how)
     choice, design = observed("categorical", 0)
     for prior in (nt.OneHotPrior(), nt.GroupLasso()):
         with pytest.raises(SchemaError, match="there are none"):
@@ -258,7 +265,10 @@ def test_a_stronger_lasso_leaves_fewer_connections_and_none_in_part(shared_types
     left = []
     for strength in (3.0, 10.0, 30.0):
         model = nt.SwitchingGLM(2, link="sigmoid", prior=nt.GroupLasso(strength=strength), n_restarts=1)
-        there = model.fit(counts, design)["weight"].to_numpy()[..., 0] != 0
+        fit = model.fit(counts, design)
+        assert fit.attrs["uncertainty"] == "none"
+        assert "weight_se" not in fit
+        there = fit["weight"].to_numpy()[..., 0] != 0
         assert (there.all(axis=0) == there.any(axis=0)).all()
         left.append(int(there[0].sum()))
     assert left[0] > left[1] > left[2]

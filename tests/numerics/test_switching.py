@@ -8,7 +8,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import gammaln
 
 from neurotools.arrays import to_device, to_numpy
-from neurotools.numerics import glm, hmm, switching, switching_chain
+from neurotools.errors import NotConvergedError
+from neurotools.numerics import glm, hmm, switching, switching_chain, switching_fit
 from neurotools.numerics.switching_scales import dispersion_slopes, gain_slopes, log_gain_centre
 
 
@@ -384,3 +385,10 @@ def test_an_outside_draw_is_recovered_to_the_published_bounds(shared):
     assert (error**2).mean() <= 0.035
     causal = (found.log_evidence - gammaln(test.y + 1).sum()) / test.y.size
     assert causal >= -0.8455
+
+
+# ---- starts that go wrong -------------------------------------------------------------------------------
+def test_an_objective_that_is_no_number_is_no_candidate():
+    assert switching_fit.highest([float("nan"), -3.0, -2.0, float("inf")]) == 2
+    with pytest.raises(NotConvergedError, match="no finite number"):
+        switching_fit.highest([float("nan"), -float("inf")])
