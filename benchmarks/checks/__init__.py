@@ -99,6 +99,7 @@ SWITCHING_PRIORS = (
     "neurotools/numerics/connection_types.py",
     "neurotools/numerics/switching_lasso.py",
     "neurotools/numerics/switching_types.py",
+    "neurotools/numerics/typed_spread.py",
     "neurotools/numerics/typed_weights.py",
     f"{CHECKS_HERE}/switching_priors.py",
 )
@@ -643,18 +644,30 @@ CHECKS = {
         ),
         Check(
             name="switching_objectives",
-            title="Switching GLM: the objective never falls, whatever family, link and prior",
+            title="Switching GLM: the objective never falls under normal priors, whatever family and link",
             run=switching_numerics.objectives,
+            code=(
+                *SWITCHING_STEPS,
+                "neurotools/numerics/switching_fit.py",
+                "neurotools/numerics/switching_prior.py",
+            ),
+            group="long",
+            budget_s=600.0,
+        ),
+        Check(
+            name="switching_objectives_of_types",
+            title="Switching GLM: the objective never falls under types and lasso, whatever family and link",
+            run=switching_numerics.sparse_objectives,
             code=(
                 *SWITCHING_STEPS,
                 "neurotools/numerics/connection_types.py",
                 "neurotools/numerics/switching_fit.py",
-                "neurotools/numerics/switching_prior.py",
+                "neurotools/numerics/switching_lasso.py",
                 "neurotools/numerics/switching_types.py",
                 "neurotools/numerics/typed_weights.py",
             ),
             group="long",
-            budget_s=1800.0,
+            budget_s=1500.0,
         ),
         Check(
             name="switching_draws",
@@ -681,9 +694,10 @@ CHECKS = {
                 "neurotools/numerics/kernels/numba_missing.py",
                 "neurotools/numerics/missing_information.py",
                 "neurotools/numerics/switching_errors.py",
+                "neurotools/numerics/switching_starts.py",
             ),
             group="long",
-            budget_s=120.0,
+            budget_s=300.0,
         ),
         Check(
             name="connectivity_speed",
