@@ -60,6 +60,7 @@ extras: test-env
 
 docs: docs-env
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py
 
 validate: test-env
 	$(BIN)/python -m benchmarks.validate quick

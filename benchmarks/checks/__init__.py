@@ -17,6 +17,7 @@ from benchmarks.checks import (
     libraries,
     loading,
     memory,
+    pages,
     products,
     ranks,
     runs,
@@ -26,6 +27,7 @@ from benchmarks.checks import (
     start_up,
     switching,
     switching_data,
+    switching_heldout,
     switching_numerics,
     switching_priors,
     tensors,
@@ -113,6 +115,11 @@ SWITCHING_STEPS = (
     "neurotools/numerics/switching_scales.py",
     "neurotools/numerics/switching_terms.py",
     f"{CHECKS_HERE}/switching_numerics.py",
+)
+SWITCHING_HELDOUT = (
+    *SWITCHING,
+    "neurotools/numerics/switching_scores.py",
+    f"{CHECKS_HERE}/switching_heldout.py",
 )
 SWITCHING_DATA = (*SWITCHING, f"{CHECKS_HERE}/switching_data.py")
 SAMPLING = (
@@ -474,8 +481,8 @@ CHECKS = {
         Check(
             name="held_out_motor_cortex",
             title="Spikes held out in motor cortex, reaching: do hidden states foretell them?",
-            run=switching_data.motor_cortex,
-            code=(*SWITCHING_DATA, "neurotools/evaluate/states.py"),
+            run=switching_heldout.motor_cortex,
+            code=(*SWITCHING_HELDOUT, "neurotools/evaluate/states.py"),
             kind="science",
             group="long",
             budget_s=600.0,
@@ -483,8 +490,8 @@ CHECKS = {
         Check(
             name="held_out_hippocampus",
             title="Spikes held out in hippocampus, on a track: do hidden states foretell them?",
-            run=switching_data.hippocampus,
-            code=(*SWITCHING_DATA, "neurotools/evaluate/states.py"),
+            run=switching_heldout.hippocampus,
+            code=(*SWITCHING_HELDOUT, "neurotools/evaluate/states.py"),
             kind="science",
             group="long",
             budget_s=600.0,
@@ -492,8 +499,8 @@ CHECKS = {
         Check(
             name="held_out_visual_system",
             title="Spikes held out in CA1, LP and VISp, a film: do hidden states foretell them?",
-            run=switching_data.visual_system,
-            code=(*SWITCHING_DATA, "neurotools/evaluate/states.py"),
+            run=switching_heldout.visual_system,
+            code=(*SWITCHING_HELDOUT, "neurotools/evaluate/states.py"),
             kind="science",
             group="long",
             budget_s=600.0,
@@ -720,6 +727,20 @@ CHECKS = {
             code=(*WRITING, "pipelines/executor.py", "pipelines/runner.py", f"{CHECKS_HERE}/runs.py"),
             group="long",
             budget_s=300.0,
+        ),
+        Check(
+            name="pages_in_browser",
+            title="The site and a report of every pipeline in a browser, on a phone and on a desktop",
+            run=pages.in_browser,
+            code=(
+                "neurotools/report",
+                "docs/_static",
+                "docs/_templates",
+                "benchmarks/browser.py",
+                f"{CHECKS_HERE}/pages.py",
+            ),
+            group="long",
+            budget_s=600.0,
         ),
         Check(
             name="runner_scaling",
