@@ -1,4 +1,4 @@
-"""Switching GLMs on recordings: choices of mice, and whether states foretell spikes that were held out."""
+"""Switching GLMs beside others on the same data: choices of mice, and couplings of a population."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from benchmarks.record import Row, shared
 from benchmarks.recordings import CHOICES
 
 MOUSE = "data/behaviour_mouse_2afc_glmhmm"
-N_FOLDS = 5
 
 
 # ---- choices of mice ------------------------------------------------------------------------------------
@@ -108,161 +107,6 @@ def objective(model: nt.SwitchingGLM, fit: xr.Dataset, choice: xr.DataArray, des
     total += float(np.log(fit["initial_prob"]).sum())
     ridge = model.prior.strength * float((fit["feature_weight"] ** 2).sum())
     return total - 0.5 * (ridge + float((fit["bias"] ** 2).sum()) / 100.0**2)
-
-
-# ---- spikes that were held out --------------------------------------------------------------------------
-# Switching GLM, one-state GLM, hidden Markov model of rates, smoothed PSTH, and negative binomial counts.
-def motor_cortex() -> list[Row]:
-    """Reaching macaque: the fifteen units with most spikes, 300 s in bins of 50 ms."""
-    recording = nt.load("m1-reaching")
-    counts = most_active(recording["counts/counts"].isel(time=slice(0, 6000)), 15)
-    velocity = recording["behaviour/hand_velocity"].isel(time=slice(0, 6000))
-    speed = np.hypot(velocity.sel(axis="x"), velocity.sel(axis="y")).to_numpy()
-    phase = since(onsets(speed > 0.1, 10), counts.sizes["time"], lead=6, last=40)
-    return held_out("M1, 15 units", counts, phase, (1, 2, 3))
-
-
-def hippocampus() -> list[Row]:
-    """Rat on a linear track: all units, the first 600 s, bins of 100 ms; runs in two directions."""
-    known = {
-        "spikes": {"time": "spike_time_s", "unit": "spike_unit", "units": "s", "t_start": 4396.9975,
-                   "t_stop": 6365.2707},
-        "behaviour/x": {"name": "x_px", "dims": "time", "time": "pos_time_s", "repeats": "first",
-                        "units": "px"},
-    }  # fmt: skip
-    recording = nt.load(shared("data/spikes_hpc_linear_track/linear_track_tidy.npz"), arrays=known)
-    counts = nt.bin_spikes(recording, width_s=0.1).isel(time=slice(0, 6000))
-    track = recording["behaviour/x"]
-    x = np.interp(counts["time"].to_numpy() + 0.05, track["time"].to_numpy(), track.to_numpy())
-    speed = np.gradient(np.convolve(x, np.ones(5) / 5, mode="same"), 0.1)
-    right = since(onsets(speed > 20, 20), x.size, lead=0, last=80)
-    left = since(onsets(speed < -20, 20), x.size, lead=0, last=80)
-    return held_out("hippocampus, 31 units", counts, np.where(left < right, 81 + left, right), (1, 2, 3))
-
-
-def visual_system() -> list[Row]:
-    """CA1, LP and VISp of a mouse: 63 units, bins of 0.5 s, ten showings of a film of 30 s between rests."""
-    folder = shared("data/glm_reference")
-    known = {
-        "counts/counts": {"dims": ("unit", "time"), "bin_width": 0.5},
-        "counts/epoch": {"file": "allen_719161530_epoch_label.csv", "dims": "time", "bin_width": 0.5},
-    }
-    recording = nt.load(folder / "allen_719161530_counts_500ms.csv", arrays=known)
-    film = recording["counts/epoch"].to_numpy() > 0
-    phase = np.where(film, (np.arange(film.size) - 60) % 60, 60)
-    return held_out("CA1, LP and VISp, 63 units", recording["counts/counts"], phase, (1, 2, 3))
-
-
-def most_active(counts: xr.DataArray, n: int) -> xr.DataArray:
-    """The ``n`` units with most spikes."""
-    total = counts.sum("time").to_numpy()
-    return counts.isel(unit=np.sort(np.argsort(total, kind="stable")[-n:]))
-
-
-def onsets(on: np.ndarray, quiet: int) -> np.ndarray:
-    """First samples of stretches that are on, none within ``quiet`` samples after another."""
-    first = np.flatnonzero(on[1:] & ~on[:-1]) + 1
-    kept: list[int] = []
-    for at in first.tolist():
-        if not kept or at - kept[-1] > quiet:
-            kept.append(at)
-    return np.array(kept)
-
-
-def since(onset: np.ndarray, n: int, lead: int, last: int) -> np.ndarray:
-    """Samples since ``lead`` before the latest onset, ``last`` where none is so near."""
-    begun = np.searchsorted(onset - lead, np.arange(n), side="right") - 1
-    away = np.where(begun >= 0, np.arange(n) - (onset - lead)[np.maximum(begun, 0)], last)
-    return np.minimum(away, last)
-
-
-def held_out(name: str, counts: xr.DataArray, phase: np.ndarray, numbers: tuple[int, ...]) -> list[Row]:
-    """Scores of stretches of time, five folds, causal, in bits per spike."""
-    design = nt.glm_design(counts, nt.ExponentialHistory(decay=0.5))
-    base = nt.SwitchingGLM(n_states=1, n_restarts=1, max_iter=50, tol=1e-6)
-    rates = nt.GaussianPrior(width=1e-3, shared_width=1e-3, learn=False)  # couplings held at nothing
-    models = {
-        "switching GLM": base,
-        "hidden Markov model of rates": replaced(base, prior=rates),
-        "negative binomial switching GLM": replaced(base, family="negative_binomial"),
-    }
-    rows, scores = [], {}
-    for label, model in models.items():
-        some = numbers if label != "negative binomial switching GLM" else numbers[:2]
-        scan = nt.select_states(model, counts, design, n_states=some, cv="time")
-        for k in some:
-            scores[label, k] = scan["heldout_score"].sel(n_states=k).to_numpy()
-            rows.append(score_row(f"{name}: {told(label, k)}", scores[label, k]))
-    scores["smoothed PSTH", 1] = psth_scores(counts.to_numpy(), phase)
-    rows.append(score_row(f"{name}: smoothed PSTH", scores["smoothed PSTH", 1]))
-    best = max(numbers[1:], key=lambda k: scores["switching GLM", k].mean())
-    ours = scores["switching GLM", best]
-    rivals = {
-        "the GLM of one state": scores["switching GLM", 1],
-        "the hidden Markov model of rates, its best": max(
-            (scores["hidden Markov model of rates", k] for k in numbers), key=np.mean
-        ),
-        "the smoothed PSTH": scores["smoothed PSTH", 1],
-    }
-    for rival, theirs in rivals.items():
-        rows.append(
-            score_row(f"{name}: gain of the switching GLM of {best} states over {rival}", ours - theirs)
-        )
-    fano = float(np.nanmedian(counts.var("time", ddof=1) / counts.mean("time")))  # NaN: a silent unit
-    for k in numbers[:2]:
-        gain = scores["negative binomial switching GLM", k] - scores["switching GLM", k]
-        what = f"{name}: gain of negative binomial over Poisson, {k} state{'s' * (k > 1)}"
-        rows.append(score_row(what, gain, f"median variance over mean {fano:.2f}"))
-    return rows
-
-
-def replaced(model: nt.SwitchingGLM, **settings: object) -> nt.SwitchingGLM:
-    """The model with other settings."""
-    import dataclasses
-
-    return dataclasses.replace(model, **settings)
-
-
-def told(label: str, k: int) -> str:
-    """A model and its number of states in words."""
-    if k > 1:
-        return f"{label}, {k} states"
-    return {
-        "switching GLM": "GLM of one state",
-        "hidden Markov model of rates": "mean rate of other stretches",
-    }.get(label, "negative binomial GLM of one state")
-
-
-def score_row(name: str, values: np.ndarray, note: str = "") -> Row:
-    """Mean over folds with the range of folds."""
-    return Row(name, float(values.mean()), interval=(float(values.min()), float(values.max())),
-               unit="bit per spike", note=note)  # fmt: skip
-
-
-def psth_scores(counts: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """Held-out bits per spike of mean counts by phase, smoothed over two bins, on the same folds."""
-    from scipy.ndimage import gaussian_filter1d
-
-    fold = np.arange(len(counts)) * N_FOLDS // len(counts)
-    found = np.empty(N_FOLDS)
-    for k in range(N_FOLDS):
-        train, test = fold != k, fold == k
-        overall = counts[train].mean(axis=0)
-        total = np.zeros((phase.max() + 1, counts.shape[1]))
-        np.add.at(total, phase[train], counts[train])
-        n = np.bincount(phase[train], minlength=len(total)).astype(float)
-        # One sample at the mean rate in every phase, so that none has the rate zero.
-        rate = gaussian_filter1d(total + overall, 2.0, axis=0) / gaussian_filter1d(n + 1, 2.0)[:, None]
-        found[k] = bits(counts[test], rate[phase[test]])
-    return found
-
-
-def bits(counts: np.ndarray, rate: np.ndarray) -> float:
-    """Poisson log likelihood above that of each unit's mean, in bits per spike."""
-    mean = np.maximum(counts.mean(axis=0), 1e-12)
-    rate = np.maximum(rate, 1e-12)
-    gain = (counts * np.log(rate / mean) - (rate - mean)).sum()
-    return float(gain / (counts.sum() * np.log(2)))
 
 
 # ---- another package's GLM ------------------------------------------------------------------------------
