@@ -1,4 +1,4 @@
-"""Spikes of three recordings that were held out: do hidden states foretell them?"""
+"""Spikes of three recordings that were held out, and whether hidden states foretell them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from neurotools.evaluate.states import N_FOLDS, by_time
 
 # ---- recordings -----------------------------------------------------------------------------------------
 def motor_cortex() -> list[Row]:
-    """Reaching macaque: the thirty units with most spikes, all 777 s in bins of 50 ms."""
+    """Reaching macaque: the eighty units with most spikes, all 777 s in bins of 50 ms."""
     recording = nt.load("m1-reaching")
-    counts = most_active(recording["counts/counts"], 30)
+    counts = most_active(recording["counts/counts"], 80)
     velocity = recording["behaviour/hand_velocity"]
     speed = np.hypot(velocity.sel(axis="x"), velocity.sel(axis="y")).to_numpy()
     phase = since(onsets(speed > 0.1, 10), counts.sizes["time"], lead=6, last=40)
@@ -148,9 +148,8 @@ def compared(scores: Scores, psth: np.ndarray) -> list[Row]:
 
 def best_of(scores: Scores, model: str, least: int) -> int:
     """Number of states, at least ``least``, with the best causal score."""
-    return max(
-        (k for name, k in scores if name == model and k >= least), key=lambda k: scores[model, k][0].mean()
-    )
+    some = [k for name, k in scores if name == model and k >= least]
+    return max(some, key=lambda k: float(scores[model, k][0].mean()))
 
 
 def states(k: int) -> str:

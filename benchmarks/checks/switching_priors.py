@@ -45,7 +45,10 @@ def couplings_with_types() -> list[Row]:
         rows.append(
             Row(f"mean squared error of couplings, {name} prior", _error(fit, truth), note="between units")
         )
-    prob, types, _ = _told(fit, truth)
+    prob, types, clear = _told(fit, truth)
+    away = np.abs(fit["weight"].to_numpy() - truth["weight"].to_numpy())[..., 0][clear]
+    held = away <= 1.645 * fit["weight_se"].to_numpy()[..., 0][clear]
+    sure = prob[np.arange(types.size), types] > 0.99
     gain = likelihood["typed"] - likelihood["normal"]
     return [
         *rows,
@@ -54,6 +57,11 @@ def couplings_with_types() -> list[Row]:
         Row("connections whose type was found, mean of three types", _balanced(prob, types), ">= 0.75"),
         Row("expected calibration error of P(type), ten bins", _calibration(prob, types), "<= 0.05",
             note="of the probability of the most probable type"),
+        Row("connections inside 1.645 standard errors, of those that are there and were surely found",
+            float(held[sure & (types != 1)].mean()), note="widths of sizes taken as known"),
+        Row("the same, of all that are there", float(held[types != 1].mean()),
+            note="one that is taken to be absent has no error"),
+        Row("the same, of those that are absent", float(held[types == 1].mean())),
         Row("concentration of types over states", float(fit["type_concentration"]), note="drawn with 2"),
     ]  # fmt: skip
 
