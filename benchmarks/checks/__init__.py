@@ -2,6 +2,7 @@
 
 from benchmarks import block_model, ntf
 from benchmarks.checks import (
+    arviz_versions,
     bicluster_data,
     bicluster_pymc,
     bicluster_sampler,
@@ -517,6 +518,17 @@ CHECKS = {
             title="Hidden chains inside PyMC: gradient of 50,000 samples",
             run=sampling.chain_gradient,
             code=SAMPLING,
+        ),
+        Check(
+            name="arviz_versions",
+            title="Draws have the same intervals under ArviZ 0 and ArviZ 1",
+            run=arviz_versions.same_intervals,
+            code=(
+                "neurotools/adapters/arviz.py",
+                "neurotools/numerics/convergence.py",
+                "benchmarks/peers/arviz_intervals.py",
+                f"{CHECKS_HERE}/arviz_versions.py",
+            ),
         ),
         Check(
             name="draws_equal_grid",

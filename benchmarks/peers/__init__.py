@@ -20,9 +20,9 @@ from benchmarks.record import DataAbsentError
 HERE = Path(__file__).resolve().parent
 
 
-def run_peer(program: str, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays that ``program``.py of this folder makes of the arrays given."""
-    python = os.environ.get("NEUROTOOLS_PEERS")
+def run_peer(program: str, *, python: str | None = None, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays that ``program``.py of this folder makes of the arrays given, in this Python or the peers'."""
+    python = python or os.environ.get("NEUROTOOLS_PEERS")
     if not python or not Path(python).exists():
         raise DataAbsentError(f"a Python with the peers of {program}, named in NEUROTOOLS_PEERS")
     with tempfile.TemporaryDirectory() as folder:
