@@ -12,6 +12,7 @@ from torch import nn
 
 from neurotools._version import __version__
 from neurotools.models.encoders import splits
+from neurotools.models.encoders.published import Published, published
 from neurotools.models.encoders.recipe import recipe_of
 from neurotools.models.encoders.states import State
 
@@ -34,15 +35,30 @@ CARD = """\
 ## Training
 
 - Kind: {kind}; stages: {stages}; seed {seed}.
-- Split: by {unit}; held out: {held_out}. Windows of both sides neither overlap in time nor are copies
-  (checked). The scale ({scale}) was estimated from the windows that were trained on.
+- Split: by {unit}; held out: {held_out}. {apart} The scale is that of: {scale}.
 - Best held-out loss (or share unexplained): {best}. {score}
 - {parameters:,} parameters; {seconds:.0f} s; {rate:.1f} samples per second; {flops} per sample and step.
 - Settings: `{settings}`
-
+{protocol}
 ## Use
 
 For research on recordings like those above. Not for diagnosis, and not for decisions about a person.
+"""
+
+
+APART = "Windows of both sides neither overlap in time nor are copies (checked)."
+SCALED = {
+    "fit": "the windows that were trained on", "recording": "each recording, over all windows given of it",
+    "window": "each window by itself", "none": "nothing; values are as they were given",
+}  # fmt: skip
+PROTOCOL = """
+## Protocol
+
+As published (paper_compat), for comparison with published numbers alone. Its quirks are kept:
+
+{quirks}
+
+Not kept: {left_out}.
 """
 
 
@@ -107,8 +123,10 @@ def card_of(encoder: Any, ready: Any, result: xr.Dataset, metrics: dict[str, Any
     out = sorted(set(ready.data.places.group[ready.side == splits.HELD_OUT].tolist()))
     if len(groups) == 1 and out:
         out = ["the last stretch of each recording, windows that reach into it left out"]
+    plan = published(encoder.architecture) if encoder.paper_compat else None
+    if plan is not None and not plan.apart:
+        out = [f"{metrics['n_windows'][splits.HELD_OUT]} windows as the paper chooses them"]
     best = metrics["best_watched"][-1]
-    score = metrics["held_out_score"]
     return CARD.format(
         title=f"{encoder.architecture}, {result.attrs['kind']}",
         size="Tiny demonstration weights," if hours < TINY_HOURS else "Weights",
@@ -117,9 +135,26 @@ def card_of(encoder: Any, ready: Any, result: xr.Dataset, metrics: dict[str, Any
         summary=recipe_of(encoder.architecture).summary, data=result.attrs["data_sha256"],
         kind=result.attrs["kind"], stages=", ".join(dict.fromkeys(result["stage"].to_numpy().tolist())),
         seed=encoder.seed, unit=result.attrs["group_unit"], held_out=", ".join(out) or "nothing",
-        scale=ready.preparation["scale"], best="none" if best is None else f"{best:.4g}",
-        score="" if score is None else f"Held-out score (which also chose when to stop): {score:.3f}.",
+        apart=APART if plan is None or plan.apart else "Whether they overlap was not checked.",
+        protocol="" if plan is None else protocol_of(plan),
+        scale=SCALED[ready.preparation["scale"]], best="none" if best is None else f"{best:.4g}",
+        score=scores_of(result),
         parameters=metrics["n_parameters"], seconds=metrics["seconds"], rate=metrics["samples_per_s"],
         flops=f"{metrics['flops_per_sample']:.3g} floating-point operations",
         settings=json.dumps(json.loads(result.attrs["settings"]), sort_keys=True),
     )  # fmt: skip
+
+
+def scores_of(result: xr.Dataset) -> str:
+    """What is known of a head."""
+    said = {
+        "held_out_score": "Held-out score (which also chose when to stop): {:.3f}.",
+        "published_test_score": "What the paper's code calls test, of windows that were trained on: {:.3f}.",
+    }
+    return " ".join(words.format(result.attrs[name]) for name, words in said.items() if name in result.attrs)
+
+
+def protocol_of(plan: Published) -> str:
+    """The part of the card on a published protocol."""
+    quirks = "\n".join(f"- {quirk}" for quirk in plan.quirks)
+    return PROTOCOL.format(quirks=quirks, left_out="; ".join(plan.left_out))

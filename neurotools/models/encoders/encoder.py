@@ -18,6 +18,7 @@ from neurotools.models.encoders import fitting, reading
 from neurotools.models.encoders.batches import SCALES
 from neurotools.models.encoders.channels import CHOICES
 from neurotools.models.encoders.heads import POOLS, Head
+from neurotools.models.encoders.published import published
 from neurotools.models.encoders.recipe import recipe_of
 from neurotools.models.encoders.training import Training
 
@@ -57,6 +58,9 @@ class Encoder:
         Windows that ``transform`` and ``predict`` compute together; the numbers do not depend on it.
     seed : int
         Of weights, splits, order, masks and dropout.
+    paper_compat : bool
+        Keep the protocol of the paper, quirks included (``create`` then takes its settings, too); the card
+        says which. For comparison with published numbers alone.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``, which takes a GPU where there is one.
     """
@@ -74,12 +78,15 @@ class Encoder:
     head: Head = field(default_factory=Head)
     at_once: int = 64
     seed: int = 0
+    paper_compat: bool = False
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         recipe = recipe_of(self.architecture)
         lookup("choice for channels", self.on_mismatch, CHOICES)
         lookup("scale", self.scale, SCALES)
+        if self.paper_compat:
+            published(self.architecture)
         if not isinstance(self.network, recipe.settings):
             raise SettingsError(
                 f"{self.architecture} is made from other settings",

@@ -37,7 +37,8 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> Any:
     seed : int
     **settings
         Of the encoder, its network or its training, each under its own name (``sequence=16``, ``width=128``,
-        ``steps=500``, ``device="cuda"``); ``head`` is a mapping of its settings.
+        ``steps=500``, ``device="cuda"``); ``head`` is a mapping of its settings. ``paper_compat=True`` takes
+        those of the paper where none are given, and keeps its protocol with its quirks.
 
     Returns
     -------
@@ -59,7 +60,15 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> Any:
         preset = Preset(name, "any", "", {})
     else:
         preset = lookup("encoder", name, PRESETS)
-    return made(preset.architecture, {**preset.settings, **settings}, seed)
+    default = preset.settings
+    if settings.get("paper_compat"):
+        from neurotools.models.encoders.published import published
+
+        said = published(preset.architecture).settings
+        default = {**default, **said}
+        if "head" in said:
+            settings["head"] = {**said["head"], **settings.get("head", {})}
+    return made(preset.architecture, {**default, **settings}, seed)
 
 
 def made(architecture: str, settings: Mapping[str, Any], seed: int = 0) -> Any:

@@ -28,6 +28,7 @@ from neurotools.models.encoders.batches import Scale
 from neurotools.models.encoders.checkpoint import SUMS
 from neurotools.models.encoders.data import Data
 from neurotools.models.encoders.heads import LOSSES, Headed, Sizes, pooled
+from neurotools.models.encoders.published import published
 from neurotools.models.encoders.recipe import Given, Recipe
 from neurotools.models.encoders.states import State, forget
 from neurotools.models.encoders.training import Task, place_of, train
@@ -85,9 +86,15 @@ def prepared(encoder: Any, windows: Any, groups: Any) -> Prepared:
     return Prepared(found, side, scale, preparation_of(encoder, found, stored), found.sha256(plain(encoder)))
 
 
-def divided(found: Data, encoder: Any) -> np.ndarray:
-    """Sides of the split, checked for copies."""
-    side = splits.split(found.places, encoder.held_out, encoder.seed)
+def divided(found: Data, encoder: Any, label: np.ndarray | None = None) -> np.ndarray:
+    """Sides of the split, checked for copies; where a published protocol is kept, as that has it."""
+    if encoder.paper_compat:
+        plan = published(encoder.architecture)
+        side = plan.split(found.places, encoder.held_out, encoder.seed, label)
+        if not plan.apart:
+            return side
+    else:
+        side = splits.split(found.places, encoder.held_out, encoder.seed)
     if not recipe.recipe_of(encoder.architecture).repeats:
         splits.check_no_copies(found.moments.digest, side == splits.TRAIN, side == splits.HELD_OUT)
     return side
@@ -165,9 +172,9 @@ def finetune(
     mixes = encoder.on_mismatch == "learn"
     found = data.for_network(encoder, windows, held.preparation, groups, mixes)
     mixes = mixes and not same_channels(found, held.preparation)
-    side = divided(found, encoder)
+    side = divided(found, encoder, reading.target_of(found, target))
     ready = Prepared(
-        found, side, *scaled(encoder, held.preparation, found, side, mixes),
+        found, side, *scaled(encoder, prepared_as(encoder, held.preparation), found, side, mixes),
         found.sha256(plain(encoder), held.weights_sha256, target, reading.target_of(found, target).tolist()),
     )  # fmt: skip
     if (done := finished(out, ready.told)) is not None:
@@ -185,6 +192,12 @@ def finetune(
         result.assign_attrs(held_out_score(encoder, network, held, ready, words)), "encoder", encoder
     )
     return written(encoder, network, ready, result, [state], out=out, target=words)
+
+
+def prepared_as(encoder: Any, preparation: dict[str, Any]) -> dict[str, Any]:
+    """How windows are standardised for a head: as for the encoder, unless a paper has it otherwise."""
+    other = published(encoder.architecture).head_scale if encoder.paper_compat else None
+    return {**preparation, "scale": other} if other else preparation
 
 
 def same_channels(found: Data, preparation: Mapping[str, Any]) -> bool:
@@ -261,14 +274,22 @@ def train_head(
 def held_out_score(
     encoder: Any, network: Headed, held: folder.Opened, ready: Prepared, words: dict[str, Any]
 ) -> dict[str, float]:
-    """The score of windows that were held out; they chose when to stop, which flatters it a little."""
-    out = ready.side == splits.HELD_OUT
-    if not out.any():
-        return {}
+    """The score of windows that were held out; they chose when to stop, which flatters it a little.
+
+    Where a paper scores the windows that were trained on, that is told beside.
+    """
+    asked = {"held_out_score": splits.HELD_OUT}
+    if encoder.paper_compat and published(encoder.architecture).scored_on_training:
+        asked["published_test_score"] = splits.TRAIN
     new = folder.Opened(held.folder, held.architecture, held.recipe, network, ready.preparation, words, "")
     found = reading.said(new, ready.data, reading.outputs(encoder, new, ready.data, ready.scale))
     truth = reading.target_of(ready.data, words["name"])
-    return {"held_out_score": reading.compared(new, found.isel(window=out), truth[out])}
+    of = {name: ready.side == side for name, side in asked.items()}
+    return {
+        name: reading.compared(new, found.isel(window=mine), truth[mine])
+        for name, mine in of.items()
+        if mine.any()
+    }
 
 
 # ---- the result -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,6 +33,8 @@ class Head:
         Over the tokens of a window.
     dropout : float
         Behind each hidden layer.
+    output : {"plain", "sigmoid"}
+        What stands before the cross-entropy of classes; a sigmoid, as published with Du-IN, only hinders.
     freeze : bool
         Train the head alone.
     training : Training
@@ -41,11 +44,13 @@ class Head:
     layer: int = -1
     pool: str = "flat"
     dropout: float = 0.5
+    output: str = "plain"
     freeze: bool = False
     training: Training = field(default_factory=lambda: Training(steps=300, check_every=20, patience=5))
 
     def __post_init__(self) -> None:
         lookup("pool", self.pool, {name: None for name in POOLS if name != "none"})
+        lookup("output of a head", self.output, OUTPUTS)
 
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -54,6 +59,9 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "flat": lambda layer: layer.flatten(1),
     "none": lambda layer: layer,
 }
+
+
+OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {"plain": lambda logits: logits, "sigmoid": torch.sigmoid}
 
 
 def pooled(layers: list[Tensor], layer: int, pool: str) -> Tensor:
@@ -97,7 +105,8 @@ class Headed(nn.Module):
         if self.mix is not None:
             x = self.mix(x.transpose(1, 2)).transpose(1, 2)
         head = self.head_settings
-        return self.head(pooled(self.layers(self.body, x, subject), head.layer, head.pool))
+        found = self.head(pooled(self.layers(self.body, x, subject), head.layer, head.pool))
+        return OUTPUTS[head.output](found) if found.shape[-1] > 1 else found
 
 
 def class_loss(network: Headed, batch: Batch) -> Parts:

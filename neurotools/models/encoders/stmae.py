@@ -53,6 +53,8 @@ class STMAESettings:
         Weight of what lies between two windows; 0 leaves it out, and samples may be single windows.
     node_weight : float
         Weight of the correlations of a region, beside its edges.
+    may_overlap : bool
+        Whether windows may share samples with those they are foretold from; as published, and too easy.
     apart : int
         Windows from one to the next that shares no sample with it; ``fit`` sets it from the data.
     """
@@ -66,6 +68,7 @@ class STMAESettings:
     hidden_share: float = 0.3
     temporal: float = 1.0
     node_weight: float = 1.0
+    may_overlap: bool = False
     apart: int = 1
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ from neurotools.models.encoders.stmae import (
 
 def fitted(settings: STMAESettings, given: Given) -> STMAESettings:
     """Regions as in the data; windows that overlap are taken so far apart that they do not."""
-    apart = -(-given.n_times // given.step) if given.step else 1
+    apart = 1 if settings.may_overlap or not given.step else -(-given.n_times // given.step)
     if settings.temporal and given.sequence < 2 * apart + 1:
         raise SettingsError(
             "a sample is too short for a window between two others", code="NT-SET-003",
