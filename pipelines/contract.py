@@ -8,6 +8,8 @@
 ``figures(result, recording, settings)``              name to Figure, written as png and svg (optional)
 ``page(recording, result, figures, settings, facts)`` HTML text of the report (optional)
 ``summarise(results, settings)``                      the group, from name to result (optional)
+``group_figures(group, settings)``                    name to Figure, for the page of the group (optional)
+``estimate(recording, settings)``                     seconds by part, and bytes, expected (optional)
 ``TAKES``, ``GIVES``                                  what goes in, and file to meaning, for ``describe``
 ====================================================  ====================================================
 

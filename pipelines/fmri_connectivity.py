@@ -176,3 +176,10 @@ def windows_of(result: xr.DataTree) -> xr.Dataset | None:
 def summarise(results: Mapping[str, xr.DataTree], settings: Settings) -> xr.Dataset:
     """All matrices side by side, their mean, and each one's displacement from the others in tangent space."""
     return nt.group_connectivity({name: result["static"].to_dataset() for name, result in results.items()})
+
+
+def group_figures(group: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """The mean matrix of each kind."""
+    kinds = [kind for kind in settings.kinds if f"mean_{kind}" in group]
+    drawn = {f"mean_{kind}": nt.plot.plot_connectivity(group[f"mean_{kind}"]) for kind in kinds}
+    return {name: ax.figure for name, ax in drawn.items()}

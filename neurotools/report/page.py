@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -80,12 +81,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a DataFrame under a title; folded when long. ``more`` says where to find rows beyond 2,000."""
+    """Rows of a DataFrame under a title; folded when long. ``more`` says where to find rows beyond 2,000.
+
+    ``links`` are where the cells of the first column lead, None where nowhere; ``folded`` overrules.
+    """
 
     frame: pd.DataFrame
     title: str
     caption: str = ""
     more: str = ""
+    links: Sequence[str | None] = ()
+    folded: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -293,8 +299,10 @@ def _table(block: Table) -> str:
     )
     places = [_decimals(frame[name]) if number else 0 for name, number in zip(frame, numeric, strict=True)]
     columns = [shown[name].tolist() for name in shown.columns]
+    links = [*block.links, *[None] * len(shown)]
     rows = "".join(
-        "<tr>" + "".join(map(_cell, row, numeric, places)) + "</tr>" for row in zip(*columns, strict=True)
+        "<tr>" + _linked("".join(map(_cell, row, numeric, places)), link) + "</tr>"
+        for row, link in zip(zip(*columns, strict=True), links, strict=False)
     )
     left = f"The first {MAX_ROWS:,} of {len(frame):,} rows. {block.more}" if len(frame) > MAX_ROWS else ""
     caption = " ".join(part for part in (block.caption, left) if part)
@@ -303,7 +311,7 @@ def _table(block: Table) -> str:
         + (f"<caption>{_escape(caption)}</caption>" if caption else "")
         + f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
-    if len(frame) <= MAX_OPEN_ROWS:
+    if not (len(frame) > MAX_OPEN_ROWS if block.folded is None else block.folded):
         return f"<h3>{_escape(block.title)}</h3>{table}"
     summary = f"<summary>{_escape(block.title)} <span>({len(frame):,} rows)</span></summary>"
     return f"<details>{summary}{table}</details>"
@@ -325,6 +333,14 @@ def _cell(value: Any, number: bool, decimals: int) -> str:
         return f'<td class="n" data-value="{"NaN" if missing else repr(float(value))}">{text}</td>'
     text = _escape(value)
     return f"<td{' class=long' if len(text) > 60 else ''}>{text}</td>"
+
+
+def _linked(cells: str, link: str | None) -> str:
+    """Cells of a row, of which the first is text and leads somewhere."""
+    if link is None:
+        return cells
+    first, text, rest = re.split(r"(?<=>)([^<]*)(?=</td>)", cells, maxsplit=1)
+    return f'{first}<a href="{_escape(quote(link))}">{text}</a>{rest}'
 
 
 def _cards(block: Cards) -> str:
