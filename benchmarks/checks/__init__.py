@@ -30,6 +30,7 @@ from benchmarks.checks import (
     switching_data,
     switching_heldout,
     switching_numerics,
+    switching_objectives,
     switching_priors,
     tensors,
     worms,
@@ -116,6 +117,17 @@ SWITCHING_STEPS = (
     "neurotools/numerics/switching_scales.py",
     "neurotools/numerics/switching_terms.py",
     f"{CHECKS_HERE}/switching_numerics.py",
+)
+SWITCHING_OBJECTIVES = (
+    *(path for path in SWITCHING_STEPS if not path.startswith(CHECKS_HERE)),
+    "neurotools/numerics/switching_fit.py",
+    f"{CHECKS_HERE}/switching_objectives.py",
+)
+SWITCHING_TYPED_STEPS = (
+    *SWITCHING_OBJECTIVES,
+    "neurotools/numerics/connection_types.py",
+    "neurotools/numerics/switching_types.py",
+    "neurotools/numerics/typed_weights.py",
 )
 SWITCHING_HELDOUT = (
     *SWITCHING,
@@ -663,30 +675,31 @@ CHECKS = {
         ),
         Check(
             name="switching_objectives",
-            title="Switching GLM: the objective never falls under normal priors, whatever family and link",
-            run=switching_numerics.objectives,
+            title="Switching GLM: the objective never falls, normal priors and lasso, any family and link",
+            run=switching_objectives.objectives,
             code=(
-                *SWITCHING_STEPS,
-                "neurotools/numerics/switching_fit.py",
+                *SWITCHING_OBJECTIVES,
+                "neurotools/numerics/switching_lasso.py",
                 "neurotools/numerics/switching_prior.py",
             ),
             group="long",
             budget_s=600.0,
         ),
         Check(
-            name="switching_objectives_of_types",
-            title="Switching GLM: the objective never falls under types and lasso, whatever family and link",
-            run=switching_numerics.sparse_objectives,
-            code=(
-                *SWITCHING_STEPS,
-                "neurotools/numerics/connection_types.py",
-                "neurotools/numerics/switching_fit.py",
-                "neurotools/numerics/switching_lasso.py",
-                "neurotools/numerics/switching_types.py",
-                "neurotools/numerics/typed_weights.py",
-            ),
+            name="switching_objectives_shared_types",
+            title="Switching GLM: the objective never falls, types that states share, any family and link",
+            run=switching_objectives.objectives_of_shared_types,
+            code=SWITCHING_TYPED_STEPS,
             group="long",
-            budget_s=1500.0,
+            budget_s=900.0,
+        ),
+        Check(
+            name="switching_objectives_state_types",
+            title="Switching GLM: the objective never falls, types of each state, any family and link",
+            run=switching_objectives.objectives_of_state_types,
+            code=SWITCHING_TYPED_STEPS,
+            group="long",
+            budget_s=900.0,
         ),
         Check(
             name="switching_draws",

@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
 from benchmarks.record import DataAbsentError, Row
 from benchmarks.timing import best_of, gemm_peak, one_thread
 from neurotools.numerics import glm, hmm, switching, switching_errors, switching_gibbs, switching_starts
-from neurotools.numerics.switching_fit import Given, Search, start_spread
-from neurotools.numerics.switching_fit import best_of as best_fit
-from neurotools.numerics.switching_lasso import GroupLasso
-from neurotools.numerics.switching_prior import GaussianPrior, RidgePrior
+from neurotools.numerics.switching_fit import start_spread
 from neurotools.numerics.switching_scales import log_gain_centre
-from neurotools.numerics.switching_types import OneHotPrior
 
 N_TIME, N_STATE, N_UNIT = 50_000, 5, 50
 
@@ -199,85 +193,6 @@ def plain_problem(x: np.ndarray, y: np.ndarray, family: str, link: str) -> switc
         precision=np.array([1.0, *[4.0] * (n_column - 1)]), centre_mean=np.zeros((n_column, n_unit)),
         centre_precision=np.array([0.01, *[1.0] * (n_column - 1)]), stickiness=1.0,
         log_gain_centre=log_gain_centre(y) if link in glm.GAINED else None,
-    )  # fmt: skip
-
-
-# ---- objectives that never fall ---------------------------------------------------------------------------
-FITTED = (
-    ("poisson", "log"), ("poisson", "softplus"), ("poisson", "sigmoid"), ("poisson", "sigmoid_gain"),
-    ("negative_binomial", "log"), ("negative_binomial", "softplus"), ("negative_binomial", "sigmoid"),
-    ("negative_binomial", "sigmoid_gain"), ("bernoulli", "sigmoid"), ("binomial", "sigmoid"),
-    ("categorical", "softmax"), ("gaussian", "identity"), ("gaussian", "softplus"), ("gaussian", "log"),
-    ("gaussian", "sigmoid"),
-)  # fmt: skip
-SMOOTH = {
-    "ridge": RidgePrior(0.5),
-    "normal around a centre, widths given": GaussianPrior(learn=False),
-    "normal around a centre, widths learned": GaussianPrior(),
-}
-SPARSE = {
-    "types shared by states": OneHotPrior(across="shared"),
-    "types of each state": OneHotPrior(across="state"),
-    "types shared by states, Dale's law": OneHotPrior(across="shared", dale=True),
-    "group lasso": GroupLasso(strength=3.0),
-}
-PROBLEMS, ITERATIONS = 20, 200
-
-
-def objectives() -> list[Row]:
-    """The worst relative fall of the objective within a round, under normal priors."""
-    return falls(SMOOTH)
-
-
-def sparse_objectives() -> list[Row]:
-    """The same under types of connections and the group lasso."""
-    return falls(SPARSE)
-
-
-def falls(priors: dict[str, Any]) -> list[Row]:
-    """Of 20 random problems of each family and link, 200 iterations in a round."""
-    rows = []
-    for name, prior in priors.items():
-        worst, steps = [], 0
-        for (family, link), seed in product(FITTED, range(PROBLEMS)):
-            if family == "categorical" and isinstance(prior, OneHotPrior | GroupLasso):
-                continue  # these are of connections between units
-            given = random_given(family, link, seed)
-            found = best_fit(given, prior, Search(2, 1, ITERATIONS, 0.0, seed))
-            trace, rounds = np.array(found.trace), np.array(found.rounds)
-            gain = (np.diff(trace) / np.abs(trace[1:]))[rounds[1:] == rounds[:-1]]
-            worst.append(-float(gain.min(initial=0.0)) if np.isfinite(trace).all() else np.inf)
-            steps += gain.size
-        rows.append(
-            Row(f"{name}: worst relative fall", max(worst), "<= 1e-9",
-                note=f"{len(worst)} fits, {len(worst) // PROBLEMS} pairs of family and link, {steps} steps")
-        )  # fmt: skip
-    return rows
-
-
-def random_given(family: str, link: str, seed: int) -> Given:
-    """120 samples of two units in two states, driven by each other's past; a tenth of bins not observed."""
-    rng = np.random.default_rng((seed, len(family), len(link)))
-    n_time, n_unit = 120, 2
-    x = np.concatenate([np.ones((n_time, 1)), rng.gamma(1.0, 0.5, size=(n_time, n_unit))], axis=1)
-    state = (np.arange(n_time) // 20) % 2
-    drive = np.einsum("tc,tcu->tu", x, rng.normal(scale=0.8, size=(2, n_unit + 1, n_unit))[state])
-    chance, rate = 1 / (1 + np.exp(-drive)), np.exp(np.clip(drive, -3, 3))
-    trials = rng.integers(1, 9, size=drive.shape)
-    y = {
-        "poisson": lambda: rng.poisson(rate),
-        "negative_binomial": lambda: rng.negative_binomial(2.0, 2.0 / (2.0 + rate)),
-        "bernoulli": lambda: rng.random(drive.shape) < chance,
-        "binomial": lambda: rng.binomial(trials, chance),
-        "categorical": lambda: np.eye(3)[rng.integers(0, 3, n_time)][:, 1:],
-        "gaussian": lambda: drive + 0.5 * rng.normal(size=drive.shape),
-    }[family]()
-    seen = (rng.random((n_time, 1 if family == "categorical" else n_unit)) < 0.9) * np.ones((1, n_unit))
-    return Given(
-        x=x, y=y.astype("float64"), start=np.isin(np.arange(n_time), [0, 70]),
-        kinds=np.array(["bias", "history", "history"]), prior_mean=np.zeros((3, n_unit)), family=family,
-        link=link, stickiness=1.0, device="cpu", dtype="float64", place=np.array([[1], [2]]), seen=seen,
-        trials=trials.astype("float64") if family == "binomial" else None,
     )  # fmt: skip
 
 
