@@ -263,8 +263,8 @@ def sample_checked(
         faults.append(f"R-hat {found['worst_rhat']:.3f} of {found['worst']} is above {max_rhat:g}")
     if not found["least_ess"] >= min_ess:
         faults.append(f"{found['least_ess']:.0f} effective draws of {found['least']} are below {min_ess:g}")
-    if found["n_divergent"] > max_divergences:
-        faults.append(f"{found['n_divergent']} divergent transitions, of at most {max_divergences}")
+    if not found["n_divergent"] <= max_divergences:
+        faults.append(f"{found['n_divergent']:g} divergent transitions, of at most {max_divergences}")
     if faults:
         raise NotConvergedError(
             "the draws did not pass their checks, so they are not handed over", found="; ".join(faults),
@@ -276,13 +276,14 @@ def sample_checked(
 def diagnostics(post: xr.DataTree) -> dict[str, Any]:
     """Worst R-hat and smallest effective size over all numbers of a posterior, and divergent transitions."""
     table = [
-        (name, convergence.rhat(values), min(convergence.ess_bulk(values), convergence.ess_tail(values)))
-        for name, _, values in scalars(post)
+        (name, convergence.rhat(x), np.minimum(convergence.ess_bulk(x), convergence.ess_tail(x)))
+        for name, _, x in scalars(post)
     ]
+    # What is no number, or was not told, is the worst that there is.
     worst = max(table, key=lambda row: row[1] if np.isfinite(row[1]) else np.inf)
-    least = min(table, key=lambda row: row[2])
+    least = min(table, key=lambda row: row[2] if np.isfinite(row[2]) else -np.inf)
     stats = post.children.get("sample_stats")
-    diverging = 0 if stats is None or "diverging" not in stats else int(stats["diverging"].sum())
+    diverging = np.nan if stats is None or "diverging" not in stats else int(stats["diverging"].sum())
     return {
         "worst_rhat": float(worst[1]), "worst": worst[0], "least_ess": float(least[2]), "least": least[0],
         "n_divergent": diverging,

@@ -8,6 +8,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
+import xarray as xr
 
 import neurotools as nt
 from neurotools.adapters import pymc as adapter
@@ -132,6 +133,25 @@ def test_draws_that_fail_a_check_are_refused(rng, monkeypatch, changes, match):
         None, sampler="pymc", max_rhat=np.inf, min_ess=0, max_divergences=10**6, seed=3
     )
     assert kept["posterior/x"].dims == ("chain", "draw")
+
+
+def test_a_check_that_cannot_be_made_is_not_passed(rng, monkeypatch):
+    untold = az.from_dict(posterior={"x": rng.normal(size=(4, 500))})
+    monkeypatch.setattr(pm, "sample", lambda **options: untold)
+    with pytest.raises(NotConvergedError, match="nan divergent transitions"):
+        adapter.sample_checked(None, sampler="pymc")
+    holed = rng.normal(size=(4, 500, 2))
+    holed[0, 7, 1] = np.nan
+    monkeypatch.setattr(adapter, "from_arviz", lambda drawn: drawn)
+    post = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset({"x": (("chain", "draw", "k"), holed)}),
+            "sample_stats": xr.Dataset({"diverging": (("chain", "draw"), np.zeros((4, 500), bool))}),
+        }
+    )
+    monkeypatch.setattr(pm, "sample", lambda **options: post)
+    with pytest.raises(NotConvergedError, match=r"x\[1\]"):
+        adapter.sample_checked(None, sampler="pymc")
 
 
 def test_the_sampler_is_named_and_recorded(rng, monkeypatch):
