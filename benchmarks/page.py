@@ -23,6 +23,9 @@ what the data says, for or against the method. `make validate` runs the quick ch
 """
 KINDS = {"correctness": "Correctness", "science": "What the data says", "speed": "Speed and memory"}
 
+# checks whose names begin alike and whose rows say "set: method", shown once more in one table
+TOGETHER = {"encoder_probes": "Linear probes side by side: balanced accuracy on held-out runs"}
+
 
 def render(folder: Path = RESULTS) -> str:
     """The page as Markdown, from every result in ``folder``."""
@@ -33,6 +36,7 @@ def render(folder: Path = RESULTS) -> str:
         if chosen:
             parts.append(f"## {title}\n")
             parts += [_section(result) for result in chosen]
+            parts += filter(None, (_beside(name, words, chosen) for name, words in TOGETHER.items()))
     gpu = [r for r in results if r["name"] == "gpu"]
     parts.append("## On a GPU\n")
     parts.append(
@@ -57,6 +61,22 @@ def _summary(results: list[dict[str, Any]]) -> str:
 
 def _is_stale(result: dict[str, Any]) -> bool:
     return result["code_hash"] != code_hash(result["code"])
+
+
+def _beside(name: str, title: str, results: list[dict[str, Any]]) -> str:
+    """One row for each set, one column for each method, of all checks whose names begin with ``name``."""
+    rows = [row for result in results if result["name"].startswith(name) for row in result["rows"]]
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        where, _, method = row["compared"].rpartition(": ")
+        interval = row["interval"] and " ({:.3f} to {:.3f})".format(*row["interval"])
+        cells.setdefault(where, {})[method] = f"{row['number']:.3f}{interval or ''}"
+    if not cells:
+        return ""
+    methods = list(dict.fromkeys(method for row in cells.values() for method in row))
+    lines = [f"### {title}\n", f"| | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
+    lines += [f"| {where} | {' | '.join(row.get(m, '') for m in methods)} |" for where, row in cells.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _section(result: dict[str, Any]) -> str:

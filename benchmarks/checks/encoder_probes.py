@@ -7,7 +7,7 @@ nothing is said about people who were not recorded.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ BANDS = {
 N_BOOTSTRAP = 2000
 STEPS = 60
 STEPS_UNTRAINED = 10  # of normalisation
+N_UNTRAINED = 3  # seeds
 TASKS = {"n170": "houses or faces", "p300": "target or not"}
 
 
@@ -130,11 +131,11 @@ def folds_of(
 
 
 # ---- features -------------------------------------------------------------------------------------------
-def encoded(fold: Fold, rate: float) -> np.ndarray:
+def encoded(fold: Fold, rate: float, seed: int) -> np.ndarray:
     """Features of all labelled windows; a rate of zero lets normalisation alone follow the data."""
     model = nt.encoders.create(
         "neurogpt-nano",
-        seed=fold.seed,
+        seed=seed,
         steps=STEPS if rate else STEPS_UNTRAINED,
         rate=rate,
         batch=16,
@@ -162,11 +163,12 @@ def signal_itself(fold: Fold) -> np.ndarray:
     return values[..., :n].reshape(*values.shape[:2], 32, -1).mean(-1).reshape(len(values), -1)
 
 
-FEATURES = {
-    "trained": lambda fold: encoded(fold, 1e-3),
-    "untrained": lambda fold: encoded(fold, 0.0),
-    "band power": band_power,
-    "signal": signal_itself,
+# several features of one kind: their scores are averaged
+FEATURES: dict[str, Callable[[Fold], list[np.ndarray]]] = {
+    "trained": lambda fold: [encoded(fold, 1e-3, fold.seed)],
+    "untrained": lambda fold: [encoded(fold, 0.0, 10 * k + fold.seed) for k in range(N_UNTRAINED)],
+    "band power": lambda fold: [band_power(fold)],
+    "signal": lambda fold: [signal_itself(fold)],
 }
 
 
@@ -197,9 +199,11 @@ def balanced(right: np.ndarray, kind: np.ndarray) -> float:
 def rows_of(name: str, folds: list[Fold]) -> list[Row]:
     """Balanced accuracy of every kind of feature, with intervals over held-out windows."""
     kind = np.concatenate([fold.windows["condition"].to_numpy()[fold.held_out] for fold in folds])
-    right: dict[str, Any] = {
-        method: np.concatenate([probe(of(fold), fold) for fold in folds]) for method, of in FEATURES.items()
+    each: dict[str, np.ndarray] = {
+        method: np.concatenate([np.array([probe(z, fold) for z in of(fold)]) for fold in folds], axis=1)
+        for method, of in FEATURES.items()
     }
+    right: dict[str, Any] = {method: values.mean(0) for method, values in each.items()}
     rng = np.random.default_rng(0)
     draws = [
         np.concatenate(
@@ -212,6 +216,9 @@ def rows_of(name: str, folds: list[Fold]) -> list[Row]:
         scores = [balanced(values[d], kind[d]) for d in draws]
         low, high = np.quantile(scores, [0.025, 0.975])
         note = f"{len(kind)} held-out windows"
+        if len(each[method]) > 1:
+            seeds = ", ".join(f"{balanced(one, kind):.3f}" for one in each[method])
+            note = f"{note}; mean of {len(each[method])} seeds: {seeds}"
         rows.append(
             Row(f"{name}: {method}", balanced(values, kind), interval=(float(low), float(high)), note=note)
         )

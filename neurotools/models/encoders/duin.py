@@ -391,8 +391,8 @@ class DuINMAE(nn.Module):
         """
         tokens = self.front(x, subject)
         both = torch.cat([self.hide(tokens, hidden), self.hide(tokens, ~hidden)])
-        first, second = self.head(self.encoder(both)).chunk(2)
-        return torch.where(hidden[..., None], first, second)
+        first, second = self.encoder(both).chunk(2)
+        return self.head(torch.where(hidden[..., None], first, second))
 
     def hide(
         self, tokens: Float[Tensor, "batch token width"], hidden: Bool[Tensor, "batch token"]
