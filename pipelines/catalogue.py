@@ -44,6 +44,8 @@ def show(facts: Mapping[str, Any]) -> None:
         terminal.heading("gives")
         terminal.rows(facts["gives"].items())
         terminal.out.print()
+    if "expected" in facts:
+        _show_expected(facts["expected"])
     terminal.heading("settings")
     rows = [
         (
@@ -58,6 +60,27 @@ def show(facts: Mapping[str, Any]) -> None:
     terminal.out.print(
         "\nSet one with --set name=value, or several in a file: neurotools describe "
         f"{facts['pipeline']} --yaml > settings.yaml"
+    )
+
+
+def _show_expected(facts: Mapping[str, Any]) -> None:
+    """What a run on a source would take."""
+    terminal.heading(f"expected for {facts['source']}")
+    cost = facts["estimate"]
+    if cost is None:
+        terminal.out.print("  no estimate: the pipeline has none, or does not take this recording\n")
+        return
+    shape = cost["shape"]
+    size = f"{shape['rows']:,} rows × {shape['samples']:,} samples"
+    size += f" × {shape['subjects']} subjects" if shape["subjects"] > 1 else ""
+    parts = [(f"  {name}", terminal.seconds(value)) for name, value in cost["parts"].items()]
+    rows = [(facts["largest"], size), *parts, ("memory", f"{cost['memory_mb']:,} MB for each worker")]
+    n, workers = facts["recordings"], min(facts["workers"], facts["recordings"])
+    several = f"{n} recordings, {workers} at a time" if n > 1 else "all, from start to page"
+    rows.append((several, f"{terminal.seconds(facts['all_seconds'])}, {facts['all_memory_mb']:,} MB"))
+    terminal.rows(rows)
+    terminal.out.print(
+        Text(f"  on one thread each; true within a factor of {cost['within_factor']:g}\n", terminal.QUIET)
     )
 
 

@@ -120,25 +120,40 @@ def info(
 
 
 @app.command()
-def describe(
+def describe(  # noqa: PLR0917  (each is an argument of the command line)
     pipeline: PipelineName,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE", help="Say what time and memory a run on it is expected to take."),
+    ] = None,
     json: AsJson = False,
     schema: Annotated[bool, typer.Option(help="Print the JSON schema of the settings file.")] = False,
     yaml: Annotated[bool, typer.Option(help="Print a settings file with every default.")] = False,
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Settings file of the run on SOURCE.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of the run on SOURCE.")
+    ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Recordings at a time.", min=1)] = 1,
 ) -> None:
-    """Show what a pipeline takes, gives, and can be set to."""
+    """Show what a pipeline takes, gives, and can be set to; and what a run on a source would take."""
     with spoken(json):
-        from . import catalogue, contract, describe, settings, terminal
+        from . import catalogue, contract, describe, terminal
+        from . import settings as reading
 
         chain = contract.pipeline(pipeline)
         if schema:
-            terminal.as_json(settings.json_schema(chain.settings))
-        elif yaml:
+            terminal.as_json(describe.json_schema(chain))
+            return
+        if yaml:
             typer.echo(describe.template(chain), nl=False)
-        elif json:
-            terminal.as_json(describe.as_dict(chain))
-        else:
-            catalogue.show(describe.as_dict(chain))
+            return
+        chosen = reading.gather(chain.settings, settings, set_ or ())
+        facts = describe.as_dict(chain)
+        if source is not None:
+            facts["expected"] = describe.expected(chain, source, chosen, workers)
+        terminal.as_json(facts) if json else catalogue.show(facts)
 
 
 # ---- working ----------------------------------------------------------------------------------------------

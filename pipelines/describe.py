@@ -8,8 +8,10 @@ import re
 import textwrap
 from typing import Any
 
+from . import costs
 from . import settings as reading
 from .contract import Pipeline
+from .sources import files_of, find
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,29 @@ def parameters(cls: type) -> dict[str, tuple[str, str | None, str]]:
     return found
 
 
+def expected(chain: Pipeline, source: str, chosen: Any, workers: int = 1) -> dict[str, Any]:
+    """What a source is expected to take: its largest recording in full, and all by their size on disk.
+
+    Only that one recording is opened; samples that can stay on disk do.
+    """
+    found = find(source)
+    sizes = {entry: sum(file.stat().st_size for file in files_of(entry)) for entry in found.recordings}
+    largest = max(sizes, key=lambda entry: sizes[entry])
+    cost = costs.estimate(chain, largest.load(), chosen)
+    if cost is None:
+        return {"source": source, "recordings": len(sizes), "largest": largest.name, "estimate": None}
+    whole = cost.seconds * sum(sizes.values()) / max(1, sizes[largest])
+    return {
+        "source": source,
+        "recordings": len(sizes),
+        "largest": largest.name,
+        "estimate": cost.as_dict(),
+        "workers": workers,
+        "all_seconds": round(costs.FIRST_S + max(cost.seconds, whole / workers), 1),
+        "all_memory_mb": round(cost.memory_mb * min(workers, len(sizes))),
+    }
+
+
 def as_dict(chain: Pipeline) -> dict[str, Any]:
     """A pipeline as plain data, for JSON."""
     return {
@@ -82,8 +107,26 @@ def as_dict(chain: Pipeline) -> dict[str, Any]:
         "takes": chain.part("TAKES"),
         "gives": chain.part("GIVES") or {},
         "settings": [dataclasses.asdict(entry) for entry in settings_of(chain)],
-        "schema": reading.json_schema(chain.settings),
+        "schema": json_schema(chain),
     }
+
+
+def json_schema(chain: Pipeline) -> dict[str, Any]:
+    """JSON schema of the settings file, with the meaning and unit of every setting, for editors."""
+    schema = reading.json_schema(chain.settings)
+    told = {entry.name: entry for entry in settings_of(chain)}
+    _tell(schema, schema, told, "")
+    return {**schema, "title": f"Settings of {chain.name}"}
+
+
+def _tell(node: dict[str, Any], root: dict[str, Any], told: dict[str, Meaning], prefix: str) -> None:
+    """Write meanings beside the settings of ``node``, and of the one kind of model that each may hold."""
+    for name, entry in node.get("properties", {}).items():
+        found = told.get(prefix + name)
+        if found is not None and found.meaning:
+            entry["description"] = found.meaning + (f" [{found.unit}]" if found.unit else "")
+        if "$ref" in entry:
+            _tell(root["$defs"][entry["$ref"].rsplit("/", 1)[-1]], root, told, f"{prefix}{name}.")
 
 
 def template(chain: Pipeline) -> str:
