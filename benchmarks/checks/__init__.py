@@ -13,6 +13,7 @@ from benchmarks.checks import (
     encoder_memory,
     encoder_probes,
     encoder_runs,
+    encoder_spikes,
     encoders,
     factorisation,
     kernels,
@@ -167,6 +168,10 @@ BICLUSTER_DATA = (
 WRITING = ("neurotools/provenance.py", "pipelines/outputs.py", "pipelines/job.py", "pipelines/steps.py")
 
 ENCODERS = "neurotools/models/encoders"
+NEUROFORMER = tuple(
+    f"{ENCODERS}/{name}.py"
+    for name in ("neuroformer", "neuroformer_recipe", "spike_tokens", "spike_windows", "training")
+)
 
 CHECKS = {
     check.name: check
@@ -945,6 +950,40 @@ CHECKS = {
             kind="science",
             group="long",
             budget_s=900.0,
+        ),
+        Check(
+            name="spike_connectivity",
+            title="A spike transformer's attention on circuits that are known, beside GLM and correlograms",
+            run=encoder_spikes.connectivity,
+            code=(
+                *NEUROFORMER,
+                f"{ENCODERS}/attention.py",
+                "neurotools/simulate/hubs.py",
+                f"{CHECKS_HERE}/encoder_spikes.py",
+            ),
+            kind="science",
+            group="long",
+            budget_s=1500.0,
+        ),
+        Check(
+            name="spike_velocity",
+            title="Hand velocity from motor cortex: a small spike transformer beside ridge and a GRU",
+            run=encoder_spikes.velocity,
+            code=(*NEUROFORMER, f"{CHECKS_HERE}/encoder_spikes.py"),
+            kind="science",
+            group="long",
+            budget_s=1500.0,
+        ),
+        Check(
+            name="spike_cost",
+            title="A step of a spike transformer: rows as long as needed beside rows of full length",
+            run=encoder_spikes.cost,
+            code=(
+                f"{ENCODERS}/neuroformer.py",
+                f"{ENCODERS}/spike_tokens.py",
+                f"{CHECKS_HERE}/encoder_spikes.py",
+            ),
+            kind="speed",
         ),
     )
 }

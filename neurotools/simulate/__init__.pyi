@@ -2,4 +2,5 @@
 from .biclusters import biclusters as biclusters
 from .choices import switching_choices as switching_choices
 from .circuits import dynamic_communities as dynamic_communities
+from .hubs import hub_circuit as hub_circuit
 from .populations import switching_population as switching_population

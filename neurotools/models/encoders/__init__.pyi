@@ -13,5 +13,6 @@ from .recipe import Given as Given
 from .recipe import Recipe as Recipe
 from .recipe import Stage as Stage
 from .spike_windows import spike_windows as spike_windows
+from .spike_writing import decode as decode
 from .spike_writing import generate as generate
 from .training import Training as Training

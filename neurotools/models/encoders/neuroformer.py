@@ -98,7 +98,7 @@ class NeuroformerSettings:
         lookup("norm of behaviour", self.behaviour_norm, BEHAVIOUR_NORMS)
         lookup("place of the stimulus", self.stimulus_place, PLACES)
         known = ("stimulus",) * bool(self.stimulus) + self.behaviour
-        for name in self.contrast:
+        for name in self.contrast if self.n_units else ():  # before that, data will say what there is
             lookup("contrast", name, dict.fromkeys(known))
         if self.width % self.heads or self.width % 4:
             raise SettingsError(
@@ -291,6 +291,10 @@ class Standard(nn.Module):
         """Deviations."""
         return (value - self.shift) / self.width
 
+    def back(self, deviation: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Numbers again."""
+        return deviation * self.width + self.shift
+
     @torch.no_grad()
     def start(self, value: Float[Tensor, " batch"]) -> None:
         """Take mean and deviation from these values."""
@@ -390,6 +394,14 @@ class NeuroformerNetwork(nn.Module):
             return tokens.mean(1)
         here = (spikes.unit != self.settings.pad)[..., None].to(tokens.dtype)
         return (tokens * here).sum(1) / here.sum(1)
+
+    def told(self, behaviour: Float[Tensor, "batch predicted"]) -> Float[Tensor, "batch predicted"]:
+        """Predicted behaviours in their own units."""
+        back = [
+            scale.back(behaviour[:, k]) if isinstance(scale, Standard) else behaviour[:, k]
+            for k, scale in enumerate(self.predicted_norm)
+        ]
+        return torch.stack(back, -1)
 
     def sentence(self, spikes: Spikes) -> Float[Tensor, "batch token width"]:
         """Tokens of the window."""

@@ -1,4 +1,4 @@
-"""Spikes written by a Neuroformer: the next unit and its bin, again and again until the sentence ends."""
+"""What a Neuroformer says: spikes, one after the other until the sentence ends, and behaviour."""
 
 from __future__ import annotations
 
@@ -85,6 +85,45 @@ def generate(
         attrs={"units": "count", "sfreq": found.sfreq, "history": history, "temperature": temperature,
                "weights_sha256": held.weights_sha256},
     )  # fmt: skip
+
+
+def decode(model: Any, fit: xr.Dataset, windows: xr.DataArray) -> xr.Dataset:
+    """Behaviours that a Neuroformer was fitted to tell (``predicted``), told from the spikes of each window.
+
+    Parameters
+    ----------
+    model : Encoder
+    fit : xarray.Dataset
+        Of ``model.fit`` with ``predicted=("speed", ...)``.
+    windows : xarray.DataArray
+        From ``nt.encoders.spike_windows``, with the same rows. Those of the behaviours that are told are not
+        looked at.
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable (window) for each of them, in the unit of its row.
+
+    Raises
+    ------
+    SettingsError
+        The fit tells no behaviour.
+    """
+    held, found, scale = reading.laid_out(model, fit, windows)
+    network = held.body
+    names = network.settings.predicted if isinstance(network, NeuroformerNetwork) else ()
+    if not names:
+        raise SettingsError(
+            "this fit tells no behaviour", code="NT-SET-003", found=held.architecture,
+            fix='create the encoder with predicted=("speed",), or finetune it with target="speed"',
+        )  # fmt: skip
+
+    def act(x: Tensor, subject: Tensor) -> Tensor:
+        inputs, _, _ = spike_tokens.read(x, network.settings)
+        return network.told(network(inputs).behaviour)
+
+    values = reading.computed(model, held, found, scale, act).astype("float64")
+    return xr.Dataset({name: ("window", values[:, k]) for k, name in enumerate(names)}, coords=found.coords())
 
 
 # ---- where the history comes from --------------------------------------------------------------------------

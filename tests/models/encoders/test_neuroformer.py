@@ -11,7 +11,7 @@ from encoder_cases import loaded, worst, worst_gradient
 from safetensors.torch import load_file
 
 from neurotools.errors import FileError, SchemaError, SettingsError
-from neurotools.models.encoders import checkpoint, spike_tokens
+from neurotools.models.encoders import checkpoint, spike_tokens, spike_writing
 from neurotools.models.encoders.conversion import convert
 from neurotools.models.encoders.neuroformer import (
     Inputs,
@@ -206,6 +206,33 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(SettingsError, match="room for a spike"):
         NeuroformerSettings(current_tokens=2)
     with pytest.raises(SettingsError, match="no contrast named"):
-        NeuroformerSettings(contrast=("film",))
+        NeuroformerSettings(n_units=3, contrast=("film",))
     with pytest.raises(SchemaError, match="hold counts"):
         spike_tokens.whole_numbers(torch.tensor([[[0.5]]]))
+
+
+# ---- writing ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["novideo", "video"])
+@torch.no_grad()
+def test_greedy_sentences_equal_the_recorded_ones(name, folder):
+    settings = SETTINGS[name]
+    network = loaded("neuroformer", settings, load_file(folder / f"{name}.safetensors"))
+    tokens = np.load(folder / f"{name}_tokens.npz", allow_pickle=False)
+    wanted = np.load(folder / f"{name}.npz", allow_pickle=False)
+    n = len(wanted["gen_true_past/n_forward_calls"])
+    film = None
+    if settings.stimulus:  # the first second: no window ends later
+        film = torch.from_numpy(tokens["video"][:20].astype("float32")).expand(n, -1, -1, -1)
+    inputs = Inputs(
+        Spikes(*(torch.from_numpy(tokens[key][:n]).long() for key in ("id", "dt"))),
+        Spikes(*(torch.from_numpy(tokens[key][:n]).long() for key in ("id_prev", "dt_prev"))),
+        film,
+    )
+    row = spike_writing.sentences(network, inputs, spike_writing.likeliest)
+    vocabulary = tokens["dt_vocab"]
+    for k, interval in enumerate(tokens["intervals"][:n]):
+        mine = np.abs(wanted["gen_true_past/Interval"] - interval) < 1e-5
+        units = row.unit[k, 1:].numpy()
+        units, when = units[units < settings.n_units], row.bin[k, 1:].numpy()
+        np.testing.assert_array_equal(units, wanted["gen_true_past/ID"][mine])
+        np.testing.assert_array_equal(vocabulary[when[: len(units)]], wanted["gen_true_past/dt"][mine])

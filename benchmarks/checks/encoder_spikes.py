@@ -1,0 +1,359 @@
+"""A small spike transformer: what its attention says of a known circuit, behaviour, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import neurotools as nt
+from benchmarks.record import ROOT, Row, shared
+
+SEEDS = (0, 1, 2)
+
+
+# ---- a circuit with hubs --------------------------------------------------------------------------------
+HUB_S, BIN_S, HISTORY_S = 300.0, 0.002, 0.016
+HUB_SIZES = {
+    "current_bins": 1, "current_layers": 1, "history_layers": 1, "state_layers": 0, "current_tokens": 40,
+    "history_tokens": 120, "dropout": 0.0, "steps": 700, "batch": 256, "rate": 4e-3, "patience": 0,
+    "check_every": 700, "keep_every": 350, "held_out": 0.05, "at_once": 500,
+}  # fmt: skip
+N_READ = 6000  # windows that attention is read from
+LAGS = 10  # bins of 2 ms, of a cross-correlogram and of transfer entropy
+
+
+def area(score: np.ndarray, truth: np.ndarray) -> float:
+    """Chance that an edge scores higher than a pair that is none."""
+    from scipy.stats import rankdata
+
+    n = int(truth.sum())
+    return float((rankdata(score)[truth].sum() - n * (n + 1) / 2) / (n * (truth.size - n)))
+
+
+def correlogram(counts: np.ndarray) -> np.ndarray:
+    """Peak of the cross-correlogram over lags of the receiver, (sender, receiver), with its sign."""
+    x = (counts - counts.mean(0)) / counts.std(0)
+    found = np.stack([x[:-lag].T @ x[lag:] / len(x) for lag in range(1, LAGS + 1)])
+    return np.take_along_axis(found, np.abs(found).argmax(0)[None], 0)[0]
+
+
+def transfer_entropy(counts: np.ndarray) -> np.ndarray:
+    """I(receiver now; sender a lag ago | receiver a bin ago) in nats, the largest over lags; plug-in."""
+    x = (counts > 0).astype("float32")
+    best = np.zeros((x.shape[1],) * 2)
+    for lag in range(1, LAGS + 1):
+        now, own, other = x[LAGS:], x[LAGS - 1 : -1], x[LAGS - lag : len(x) - lag]
+        total = np.zeros_like(best)
+        joint = {}
+        for a in (0, 1):
+            for b in (0, 1):
+                mine = (now if a else 1 - now) * (own if b else 1 - own)
+                both = (other.T @ mine).astype("float64") / len(now)
+                joint[a, b] = np.stack([mine.mean(0, dtype="float64")[None] - both, both])
+        for b in (0, 1):
+            given = joint[0, b] + joint[1, b]
+            for a in (0, 1):
+                alone, whole = joint[a, b].sum(0), given.sum(0)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    term = joint[a, b] * np.log(joint[a, b] * whole / (given * alone))
+                total += np.nansum(term, 0)
+        best = np.maximum(best, total)
+    return best
+
+
+def glm_coupling(counts: xr.DataArray) -> np.ndarray:
+    """Weights of a Poisson GLM with ridge on each unit's past, falling with 8 ms; bins of 4 ms."""
+    wider = nt.merge_bins(counts, 0.004)
+    design = nt.glm_design(wider, history=nt.ExponentialHistory(decay=0.5, n_lags=5))
+    model = nt.SwitchingGLM(
+        n_states=1, family="poisson", prior=nt.RidgePrior(strength=1.0), n_restarts=1, max_iter=30
+    )
+    fit = model.fit(wider, design)
+    return fit["weight"].transpose("state", "unit", "unit_to", "basis").to_numpy()[0, :, :, 0]
+
+
+def attended(counts: xr.DataArray, seed: int, folder: str) -> xr.Dataset:
+    """Attention and influence of a small Neuroformer fitted to the counts."""
+    import torch
+
+    torch.set_num_threads(1)
+    windows = nt.encoders.spike_windows(counts, window_s=BIN_S, history_s=HISTORY_S)
+    model = nt.encoders.create("neuroformer-nano", seed=seed, **HUB_SIZES)
+    fit = model.fit(windows, out=Path(folder) / "fit")
+    # windows with a spike, evenly over the recording
+    told = np.flatnonzero(counts.to_numpy()[-windows.sizes["window"] :].any(1))
+    some = windows.isel(window=told[np.linspace(0, len(told) - 1, N_READ).astype(int)])
+    return nt.encoders.attention_connectivity(model, fit, some, n_null=20, seed=seed)
+
+
+def scores_of(drive: str, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """(sender, receiver) by name of the method, and the weights that are the truth."""
+    recording, truth = nt.simulate.hub_circuit(duration_s=HUB_S, drive=drive, seed=seed)
+    counts = nt.bin_spikes(recording, width_s=BIN_S)
+    with tempfile.TemporaryDirectory() as folder:
+        found = attended(counts, seed, folder)
+    values = counts.to_numpy().astype("float32")
+    scores = {
+        "attention": found["attention_z"].fillna(0).to_numpy(),
+        "attention, not in deviations": found["attention"].fillna(0).to_numpy(),
+        "gradient x attention": np.abs(found["influence_z"].fillna(0).to_numpy()),
+        "GLM coupling": np.abs(glm_coupling(counts)),
+        "cross-correlogram": np.abs(correlogram(values)),
+        "transfer entropy": transfer_entropy(values),
+    }
+    return scores, truth["weight"].to_numpy()
+
+
+def judged(scores: Mapping[str, np.ndarray], weight: np.ndarray) -> dict[str, dict[str, float]]:
+    """Directed AUROC of all edges and of hubs' edges, precision over prevalence, direction accuracy."""
+    off = ~np.eye(len(weight), dtype=bool)
+    edge, strong = weight != 0, weight > 0.2
+    found = {}
+    for name, score in scores.items():
+        order = np.argsort(-score[off], kind="stable")
+        hit = edge[off][order]
+        precision = (np.cumsum(hit) / np.arange(1, hit.size + 1))[hit].mean()
+        found[name] = {
+            "edges": area(score[off], edge[off]), "edges of hubs": area(score[off], strong[off]),
+            "precision over prevalence": float(precision / hit.mean()),
+            "direction": float((score > score.T)[edge].mean()),
+            "direction, edges of hubs": float((score > score.T)[strong].mean()),
+        }  # fmt: skip
+    return found
+
+
+def connectivity() -> list[Row]:
+    """Three circuits of 60 neurons, 300 s each, and three with a shared drive and no connections."""
+    by_drive = {
+        drive: [judged(*scores_of(drive, seed)) for seed in SEEDS] for drive in ("independent", "shared")
+    }
+    rows = []
+    bounds = {("attention", "edges"): ">= 0.85", ("attention", "direction"): ">= 0.80"}
+    for name in by_drive["independent"][0]:
+        for measure in by_drive["independent"][0][name]:
+            values = [found[name][measure] for found in by_drive["independent"]]
+            rows.append(spread(f"{name}: {measure}", values, bounds.get((name, measure), "report")))
+    for name in by_drive["shared"][0]:
+        values = [found[name]["edges"] for found in by_drive["shared"]]
+        bound = "<= 0.55" if name == "attention" else "report"
+        rows.append(
+            spread(f"{name}: the same edges where there are none and the drive is shared", values, bound)
+        )
+    return rows
+
+
+def spread(compared: str, values: list[float], bound: str) -> Row:
+    """The mean of seeds, and how far they lie apart."""
+    return Row(
+        compared, float(np.mean(values)), bound, interval=(min(values), max(values)),
+        note="seeds: " + ", ".join(f"{value:.3f}" for value in values),
+    )  # fmt: skip
+
+
+# ---- behaviour from motor cortex ------------------------------------------------------------------------
+REACHING = "data/spikes_m1_reaching/m1_stevenson_2011.mat"
+ARRAYS = {
+    "counts/counts": {"name": "spikes", "dims": ["unit", "time"], "bin_width": 0.05},
+    "behaviour/velocity": {
+        "name": "handVel", "dims": ["component", "time"], "sfreq": 20.0, "units": "m/s",
+    },
+}  # fmt: skip
+SHARE = 0.8  # of the recording that is trained on; the rest is held out in one piece
+M1_SIZES = {
+    "current_bins": 1, "current_layers": 1, "history_layers": 2, "state_layers": 1, "width": 32, "heads": 4,
+    "current_tokens": 256, "history_tokens": 1100, "dropout": 0.1, "predicted": ("x", "y"), "steps": 500,
+    "batch": 48, "rate": 3e-3, "patience": 0, "check_every": 100, "held_out": 0.1,
+}  # fmt: skip
+
+
+def reaching(history_s: float) -> tuple[xr.DataArray, xr.DataArray]:
+    """Windows that train and windows that are held out; none of both sides overlap."""
+    recording = nt.load(shared(REACHING), arrays=ARRAYS)
+    velocity = recording["behaviour/velocity"]
+    counts = recording["counts/counts"]
+    edge = int(SHARE * counts.sizes["time"])
+    sides = []
+    for part in (slice(0, edge), slice(edge, None)):
+        acts = {name: velocity.isel(component=k, time=part) for k, name in enumerate("xy")}
+        sides.append(
+            nt.encoders.spike_windows(
+                counts.isel(time=part), window_s=0.05, history_s=history_s, behaviour=acts
+            )
+        )
+    return sides[0], sides[1]
+
+
+def told(windows: xr.DataArray) -> np.ndarray:
+    """Velocities of the told bin, (window, 2)."""
+    return windows.sel(unit=["behaviour/x", "behaviour/y"]).to_numpy()[..., -1].astype("float64")
+
+
+def explained(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Share of the variance of each component."""
+    return 1 - ((found - truth) ** 2).sum(0) / ((truth - truth.mean(0)) ** 2).sum(0)
+
+
+def ridge(train: xr.DataArray, held_out: xr.DataArray) -> np.ndarray:
+    """Ridge regression on the counts of all bins, its strength by five contiguous folds."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import KFold
+
+    def flat(windows: xr.DataArray) -> np.ndarray:
+        spikes = windows.isel(unit=(windows["source"] == "spikes").to_numpy())
+        return spikes.to_numpy().reshape(windows.sizes["window"], -1).astype("float64")
+
+    model = RidgeCV(alphas=np.logspace(1, 5, 9), cv=KFold(5)).fit(flat(train), told(train))
+    return explained(model.predict(flat(held_out)), told(held_out))
+
+
+def recurrent(train: xr.DataArray, held_out: xr.DataArray, seed: int = 0, steps: int = 1500) -> np.ndarray:
+    """A GRU of 64 units over the bins of a window, and a read-out; the best of looks at a late stretch."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    n_units = int((train["source"] == "spikes").sum())
+
+    def laid(windows: xr.DataArray) -> Any:
+        return torch.from_numpy(windows.to_numpy()[:, :n_units].astype("float32")).transpose(1, 2)
+
+    x, y = laid(train), told(train)
+    shift, width = y.mean(0), y.std(0)
+    target = torch.from_numpy(((y - shift) / width).astype("float32"))
+    n = int(0.9 * len(x))
+    network = nn.ModuleDict({"gru": nn.GRU(n_units, 64, batch_first=True), "out": nn.Linear(64, 2)})
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
+    rng, best = np.random.default_rng(seed), (np.inf, None)
+
+    def say(part: Any) -> Any:
+        return network["out"](functional.dropout(network["gru"](part)[0][:, -1], 0.3, network.training))
+
+    for step in range(steps):
+        chosen = rng.integers(0, n, 128)
+        loss = functional.mse_loss(say(x[chosen]), target[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 100 == 99:
+            network.eval()
+            with torch.no_grad():
+                late = float(functional.mse_loss(say(x[n:]), target[n:]))
+                if late < best[0]:
+                    best = (late, say(laid(held_out)).numpy() * width + shift)
+            network.train()
+    assert best[1] is not None
+    return explained(best[1], told(held_out))
+
+
+def velocity() -> list[Row]:
+    """Hand velocity of a macaque from 171 neurons: the last fifth is held out, six bins of 50 ms are seen."""
+    import torch
+
+    torch.set_num_threads(1)
+    train, held_out = reaching(history_s=0.25)
+    model = nt.encoders.create("neuroformer-nano", seed=0, **M1_SIZES)
+    with tempfile.TemporaryDirectory() as folder:
+        fit = model.fit(train, out=Path(folder) / "fit")
+        found = nt.encoders.decode(model, fit, held_out)
+    ours = explained(np.column_stack([found["x"], found["y"]]), told(held_out))
+    longer = reaching(history_s=0.45)
+    table = {
+        "Neuroformer, six bins": ours,
+        "ridge, six bins": ridge(train, held_out),
+        "ridge, ten bins": ridge(*longer),
+        "GRU, six bins": recurrent(train, held_out),
+        "GRU, ten bins": recurrent(*longer),
+    }
+    note = {"ridge, ten bins": "measured elsewhere: .84 and .73"}
+    best = int(fit.attrs["best_iteration"])
+    note["Neuroformer, six bins"] = f"spikes and velocity told together; best look at step {best}"
+    return [
+        Row(f"R2 of velocity {axis}, {name}", float(values[k]), note=note.get(name, ""))
+        for name, values in table.items()
+        for k, axis in enumerate("xy")
+    ]
+
+
+# ---- what it costs --------------------------------------------------------------------------------------
+FORMS = ("trimmed", "whole")
+
+
+def cost() -> list[Row]:
+    """One training step of both forms on the same windows, each in a process of its own, one thread."""
+    found = {
+        form: json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.checks.encoder_spikes", form], cwd=ROOT, check=True,
+                capture_output=True, text=True,
+            ).stdout.splitlines()[-1]
+        )
+        for form in FORMS
+    }  # fmt: skip
+    ours, theirs = found["trimmed"], found["whole"]
+    return [
+        Row("difference of the losses, relative", abs(ours["loss"] / theirs["loss"] - 1), "<= 1e-5"),
+        Row("time of a step, rows of full length over trimmed ones", theirs["seconds"] / ours["seconds"],
+            note=f"{theirs['seconds']:.2f} s and {ours['seconds']:.2f} s for 32 windows of 120 units"),
+        Row("spikes told per second, trimmed", ours["spikes"] / ours["seconds"], unit="1/s"),
+        Row("spikes told per second, rows of full length", ours["spikes"] / theirs["seconds"], unit="1/s"),
+        Row("memory of a step, trimmed", ours["mebibytes"], unit="MiB"),
+        Row("memory of a step, rows of full length", theirs["mebibytes"], unit="MiB"),
+    ]  # fmt: skip
+
+
+def one_form(form: str) -> dict[str, float]:
+    """Seconds and memory of a step.
+
+    ``trimmed``: rows as long as the longest, fused attention. ``whole``, as published: rows of 100 and 700
+    tokens whatever they hold, and every matrix of attention written out.
+    """
+    import resource
+
+    import torch
+
+    from benchmarks.checks.encoders import best_of
+    from neurotools.models.encoders import checkpoint, spike_tokens
+    from neurotools.models.encoders.neuroformer import Block, NeuroformerSettings
+
+    torch.set_num_threads(1)
+    settings = NeuroformerSettings(
+        n_units=120, current_bins=5, history_bins=15, width=128, current_layers=2, history_layers=2,
+        state_layers=2, dropout=0.0,
+    )  # fmt: skip
+    network = checkpoint.build("neuroformer", settings)
+    x = torch.from_numpy(np.random.default_rng(0).poisson(0.05, (32, 120, 20)).astype("float32"))
+    inputs, following, _ = spike_tokens.read(x, settings)
+    spikes = int((following.unit < settings.n_units).sum())
+    if form == "whole":
+        rows = {"current": settings.current_tokens, "history": settings.history_tokens}
+        inputs = inputs._replace(
+            **{k: spike_tokens.padded(getattr(inputs, k), settings, n) for k, n in rows.items()}
+        )
+        following = spike_tokens.padded(following, settings, settings.current_tokens)
+        Block.attend = lambda self, q, k, v, visible: self.shown(q, k, v, visible, [])  # type: ignore[method-assign]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    losses = []
+
+    def step() -> None:
+        network.zero_grad()
+        loss = network.loss(inputs, following)["loss"]
+        loss.backward()
+        losses.append(float(loss.detach()))
+
+    seconds = best_of(step, 3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"loss": losses[0], "seconds": seconds, "spikes": spikes, "mebibytes": (peak - before) / 1024}
+
+
+if __name__ == "__main__":
+    print(json.dumps(one_form(sys.argv[1])))
