@@ -140,7 +140,7 @@ def _part(lasts: float, start: float | None, stop: float | None) -> float:
 SWEEPS = 25  # of a factorisation that converges, typically
 PER_ENTRY = 6e-10  # pair, sample, component and sweep
 PER_VALUE = 1e-7  # sample of a recording, looked at once
-ITERATIONS = 80  # of a switching model, typically
+ITERATIONS = 100  # of a switching model, typically
 
 
 def quality(shape: Shape, settings: Any) -> tuple[Terms, float]:
@@ -197,9 +197,9 @@ def _switching(shape: Shape, features: float, settings: Any, candidates: tuple[i
     }
 
 
-PER_STATE = 1e-7
-PER_WEIGHT = 5e-9
-PER_GRAM = 5e-10
+PER_STATE = 4.4e-7  # bin and state
+PER_WEIGHT = 1.1e-9  # bin, state and weight
+PER_GRAM = 1e-10  # bin, state and pair of features
 
 
 def brain_states(shape: Shape, settings: Any) -> tuple[Terms, float]:

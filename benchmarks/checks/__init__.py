@@ -15,6 +15,7 @@ from benchmarks.checks import (
     encoder_runs,
     encoder_spikes,
     encoders,
+    estimates,
     factorisation,
     kernels,
     kills,
@@ -773,6 +774,15 @@ CHECKS = {
             ),
             group="long",
             budget_s=600.0,
+        ),
+        Check(
+            name="estimates",
+            title="Time and memory that describe expects, beside those that runs take",
+            run=estimates.expected_and_taken,
+            code=("pipelines/costs.py", "pipelines/describe.py", f"{CHECKS_HERE}/estimates.py"),
+            kind="speed",
+            group="long",
+            budget_s=900.0,
         ),
         Check(
             name="runner_scaling",
