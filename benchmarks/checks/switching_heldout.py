@@ -16,9 +16,9 @@ from neurotools.evaluate.states import N_FOLDS, by_time
 
 # ---- recordings -----------------------------------------------------------------------------------------
 def motor_cortex() -> list[Row]:
-    """Reaching macaque: the eighty units with most spikes, all 777 s in bins of 50 ms."""
+    """Reaching macaque: the fifty units with most spikes, all 777 s in bins of 50 ms."""
     recording = nt.load("m1-reaching")
-    counts = most_active(recording["counts/counts"], 80)
+    counts = most_active(recording["counts/counts"], 50)
     velocity = recording["behaviour/hand_velocity"]
     speed = np.hypot(velocity.sel(axis="x"), velocity.sel(axis="y")).to_numpy()
     phase = since(onsets(speed > 0.1, 10), counts.sizes["time"], lead=6, last=40)

@@ -61,7 +61,9 @@ def _mark_chosen(ax: Axes, scan: xr.Dataset, numbers: np.ndarray, gain: np.ndarr
         return
     at = float(gain[numbers == chosen][0])
     ax.plot(chosen, at, "o", markersize=13, markerfacecolor="none", markeredgecolor=style.FLAG, zorder=3)
-    ax.annotate("chosen", (chosen, at), (0, 10), textcoords="offset points", ha="center", va="bottom",
+    last = chosen == numbers[-1]  # beside the point, where no error bar runs
+    ax.annotate("chosen", (chosen, at), (-10 if last else 10, -10), textcoords="offset points",
+                ha="right" if last else "left", va="top",
                 fontsize=8, color=style.FLAG, fontweight="bold")  # fmt: skip
 
 

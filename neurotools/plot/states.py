@@ -21,7 +21,8 @@ def plot_state_prob(
     fit : xarray.Dataset
         With ``state_prob`` (time, state) or (trial, state): a fit, or a prediction. Edges of sessions are
         marked, by their names where these are few and by ticks where they are many; so are those of subjects.
-        Where there are more samples than pixels, each step is the mean of those it covers.
+        Where there are more samples than pixels, each step is the mean of those it covers. Stretches without
+        samples stay blank.
     ax : matplotlib.axes.Axes or matplotlib.figure.Figure, optional
         Where to draw; a new figure otherwise.
     events : xarray.Dataset, optional
@@ -58,6 +59,7 @@ def plot_state_prob(
 
 MOST_STEPS = 2000  # drawn along time
 MOST_NAMES = 14  # of sessions or subjects along the top
+GAP = 5.0  # steps without a sample, from which on nothing is drawn
 MOST_LINES = 40  # through the picture; beyond, edges are ticks above it
 
 
@@ -72,11 +74,11 @@ def _mark_edges(ax: Axes, prob: xr.DataArray, dim: str, at: np.ndarray) -> float
         first = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
         if first.size < 2:
             continue
-        edges = np.append(place[first], at[-1])
+        ends = np.append(place[first[1:] - 1] + _width(place), at[-1])
         if lines and first.size <= MOST_LINES:
-            for edge in edges[1:-1]:
+            for edge in place[first[1:]]:
                 ax.axvline(edge, color="white", linewidth=1.0)
-        _lane(ax, name, edges, labels[first], above)
+        _lane(ax, name, (place[first], ends), labels[first], above)
         above += LANE_IN
     return above
 
@@ -84,15 +86,16 @@ def _mark_edges(ax: Axes, prob: xr.DataArray, dim: str, at: np.ndarray) -> float
 LANE_IN = 0.2
 
 
-def _lane(ax: Axes, what: str, edges: np.ndarray, names: np.ndarray, above: float) -> None:
+def _lane(ax: Axes, what: str, edges: tuple[np.ndarray, np.ndarray], names: np.ndarray, above: float) -> None:
     """A lane of brackets, one per session or subject, named where there is room."""
     lane = strip_above(ax, 0.04 + above, LANE_IN - 0.04)
-    gap = 0.002 * (edges[-1] - edges[0]) if len(names) <= MOST_LINES else 0.0
+    lefts, rights = edges
+    gap = 0.002 * (rights[-1] - lefts[0]) if len(names) <= MOST_LINES else 0.0
     if gap:
-        lane.hlines(np.zeros(len(names)), edges[:-1] + gap, edges[1:] - gap, color=style.MUTED, linewidth=1.2)
+        lane.hlines(np.zeros(len(names)), lefts + gap, rights - gap, color=style.MUTED, linewidth=1.2)
     else:
-        lane.vlines(edges, 0, 0.6, color=style.MUTED, linewidth=0.5)
-    for left, right, name in zip(edges, edges[1:], names, strict=False) if len(names) <= MOST_NAMES else ():
+        lane.vlines(np.append(lefts, rights[-1]), 0, 0.6, color=style.MUTED, linewidth=0.5)
+    for left, right, name in zip(lefts, rights, names, strict=True) if len(names) <= MOST_NAMES else ():
         lane.text((left + right) / 2, 0.25, name, ha="center", va="bottom", fontsize=6.5, clip_on=True)
     lane.set(ylim=(-0.15, 1.4), yticks=())
     lane.set_ylabel(f"{len(names)} {what}s", rotation=0, ha="right", va="center", fontsize=7)
@@ -107,7 +110,20 @@ def _thinned(prob: xr.DataArray, dim: str) -> tuple[np.ndarray, np.ndarray]:
         if dim in prob.coords
         else np.arange(len(values), dtype="float64")
     )
-    first = np.unique(np.linspace(0, len(values), min(MOST_STEPS, len(values)), endpoint=False).astype(int))
+    width = _width(at)
+    after_gap = np.flatnonzero(np.diff(at) > GAP * width) + 1
+    first = np.linspace(0, len(values), min(MOST_STEPS, len(values)), endpoint=False).astype(int)
+    first = np.unique(np.append(first, after_gap))
     means = np.add.reduceat(values, first, axis=0) / np.diff(np.append(first, len(values)))[:, None]
-    width = float(np.median(np.diff(at))) if at.size > 1 else 1.0
-    return np.append(at[first], at[-1] + width), np.concatenate([means, means[-1:]])
+    left, place = at[first], np.searchsorted(first, after_gap)
+    # Before a gap the last step ends, and nothing follows until the next sample.
+    ends = np.repeat(at[after_gap - 1] + width, 2)
+    blank = np.stack([means[place - 1], np.full((place.size, means.shape[1]), np.nan)], axis=1)
+    left = np.insert(left, np.repeat(place, 2), ends)
+    means = np.insert(means, np.repeat(place, 2), blank.reshape(-1, means.shape[1]), axis=0)
+    return np.append(left, at[-1] + width), np.concatenate([means, means[-1:]])
+
+
+def _width(at: np.ndarray) -> float:
+    """The step from one sample to the next."""
+    return float(np.median(np.diff(at))) if at.size > 1 else 1.0

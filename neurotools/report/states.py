@@ -102,7 +102,18 @@ def _glance(held: States, pictures: Pictures) -> list[Block]:
 
 def _states(held: States, pictures: Pictures) -> list[Block]:
     shown = pictures("couplings", "coupling_graphs", "coupling_changes")
-    return [*shown, Table(_state_table(held), "States")]
+    return [*shown, Table(_state_table(held), "States", caption=_visits_note(held))]
+
+
+def _visits_note(held: States) -> str:
+    """What a median visit is a median of."""
+    if held.visits is None or not len(held.visits):
+        return ""
+    cut = int(held.visits["cut"].sum())
+    return (
+        f"{cut} of {len(held.visits)} visits were cut short by the edge of a session, and were maybe longer; "
+        "the median is that of the others, and left out where there are none."
+    )
 
 
 def _state_table(held: States) -> pd.DataFrame:

@@ -168,7 +168,7 @@ def urgent(held: States) -> list[str]:
     reached = same_optimum(held.fit)
     if reached is not None and reached[0] == 1:
         points.append(
-            f"Only one of {reached[1]} random starts reached the best objective; others ended at other "
+            f"Only one of {reached[1]} starts reached the best objective; others ended at other "
             "descriptions. Raise n_restarts and see whether the states stay."
         )
     return points
@@ -202,7 +202,7 @@ def limits(held: States) -> list[str]:
         )
     reached = same_optimum(held.fit)
     if reached is not None:
-        points.append(f"{reached[0]} of {reached[1]} random starts reached the best objective.")
+        points.append(f"{reached[0]} of {reached[1]} starts reached the best objective.")
     if held.scan is None:
         points.append("No data was held out, so the number of states is an assumption.")
     elif held.scan.attrs.get("cv") == "time":
@@ -298,10 +298,9 @@ def _fitting(held: States, cite: Cited) -> str:
     )
     return (
         f"It was fitted by expectation-maximisation {cite('dempster')} to a maximum a posteriori estimate, "
-        "with exact "
-        f"posteriors over states {cite('rabiner')} and damped Fisher scoring of the weights, from "
-        f"{chosen.get('n_restarts')} random starts (seed {chosen.get('seed')}), of which the one with the "
-        "highest "
+        f"with exact posteriors over states {cite('rabiner')} and damped Fisher scoring of the weights, from "
+        f"{chosen.get('n_restarts')} starts (seed {chosen.get('seed')}), three of every four from windows of "
+        "the data grouped by k-means, of which the one with the highest "
         f"objective was kept; {ended} after {fit.attrs.get('n_iter', '?')} iterations at a log likelihood of "
         f"{float(fit.attrs.get('log_likelihood', float('nan'))):.6g} nats. Computed in {chosen.get('dtype')} "
         "on "

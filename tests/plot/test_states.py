@@ -32,6 +32,17 @@ def area(collection):
     return 0.5 * abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]))
 
 
+def test_stretches_without_samples_stay_blank(rng):
+    prob = rng.dirichlet([1.0, 1.0], size=60)
+    trial = np.r_[np.arange(30), 1000 + np.arange(30)]
+    fit = xr.Dataset({"state_prob": (("trial", "state"), prob)}, coords={"trial": trial})
+    ax = plot_state_prob(fit)
+    for filled in ax.collections:
+        inside = np.concatenate([path.vertices[:, 0] for path in filled.get_paths()])
+        assert len(filled.get_paths()) == 2
+        assert not ((inside > 30.5) & (inside < 999.5)).any()
+
+
 def test_bands_have_the_probability_of_their_state_as_area(fit):
     ax = plot_state_prob(fit)
     areas = [area(band) for band in ax.collections[:3]]
