@@ -362,6 +362,14 @@ CHECKS = {
             group="long",
             budget_s=1800.0,
         ),
+        Check(
+            name="kills_saving",
+            title="Killed fifty times, nt.save in both formats",
+            run=kills.fifty_saves,
+            code=("neurotools/provenance.py", f"{CHECKS_HERE}/kills.py"),
+            group="long",
+            budget_s=600.0,
+        ),
         # ---- what the data says -------------------------------------------------------------------------
         Check(
             name="songbird_sequences",

@@ -58,7 +58,7 @@ def expected_and_taken() -> list[Row]:
 
 
 def _described(source: str, folder: Path) -> str:
-    """A sample by its name; a folder as it is; a file in a folder with the ``recording.yaml`` that it needs."""
+    """A sample by its name, a folder as it is, a file in a folder with what ``nt.load`` has to be told."""
     if not source.startswith("data/"):
         return source
     path = shared(source)

@@ -27,7 +27,7 @@ SEED = 20261121
 PIPELINE = "dynamic-connectome"
 SETTINGS = ("smooth_s=0.0667", "model.rank=2", "model.n_restarts=4", "communities.degree_corrected=false")
 PATIENCE_S = 60.0
-N_UNITS = 20  # of the songbird recording, so that a run takes seconds
+N_UNITS = 12  # of the songbird recording, so that a run takes seconds
 
 
 def ten_kills() -> list[Row]:
@@ -36,8 +36,13 @@ def ten_kills() -> list[Row]:
 
 
 def fifty_kills() -> list[Row]:
-    """Fifty of each; the pipeline is started from the command line."""
-    return [*saving(50), *running(50, from_command_line)]
+    """Fifty kills of the pipeline, started from the command line."""
+    return running(50, from_command_line)
+
+
+def fifty_saves() -> list[Row]:
+    """Fifty kills of each kind of saving."""
+    return saving(50)
 
 
 # ---- killing ------------------------------------------------------------------------------------------
