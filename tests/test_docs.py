@@ -15,6 +15,7 @@ from neurotools.pipelines import command_line, executor
 from typer.testing import CliRunner
 
 import neurotools as nt
+from neurotools import arrays
 from neurotools.registry import PIPELINES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,6 +121,20 @@ def test_descriptions_of_where_to_run_are_valid(page, tmp_path):
             file = tmp_path / f"{number}.yaml"
             file.write_text(block)
             assert executor.gathered(file, None, None).chosen in executor.ENGINES
+
+
+def test_the_page_on_gpus_is_refused_without_one_and_runs_on_the_cpu(tmp_path):
+    bird = nt.load("songbird-hvc")["calcium/activity"].isel(unit=slice(0, 6), time=slice(0, 200))
+    counts = nt.load("m1-reaching")["counts/counts"].isel(unit=slice(0, 3), time=slice(0, 300))
+    held = {"nt": nt, "affinity": nt.differential_affinity(bird, smooth_s=0.0667), "counts": counts}
+    held["design"] = nt.glm_design(counts, nt.ExponentialHistory())
+    [code] = blocks(ROOT / "docs/how-to/gpu.md", "py")
+    assert code.count('device="cupy"') == 2
+    if arrays.probe_cupy() is not None:
+        with pytest.raises(nt.errors.DeviceError, match="cannot be used"):
+            exec(code, dict(held))
+        code = code.replace('device="cupy"', 'device="auto"')
+    exec(code, dict(held))
 
 
 # ---- the page on loading runs -------------------------------------------------------------------------
