@@ -99,6 +99,16 @@ def test_units_follow_what_was_asked(several):
     assert nt.connectivity(volts, kind="partial", standardize=False).attrs["units"] == "1"
 
 
+def test_scale_changes_shrunk_partial_correlation_unless_it_is_taken_out(several):
+    scaled = several * xr.DataArray(np.geomspace(0.1, 100, 10), dims="region")
+    scaled.attrs = several.attrs
+    raw, taken_out = (
+        [nt.connectivity(x, kind="partial", standardize=s) for x in (several, scaled)] for s in (False, True)
+    )
+    assert abs(raw[0] - raw[1]).max() > 0.05  # as the page on connectivity says
+    assert_allclose(taken_out[0], taken_out[1], atol=1e-12)
+
+
 def test_a_step_between_sessions_is_no_connectivity(rng):
     values = rng.normal(size=(200, 3))
     values[100:] += 50
