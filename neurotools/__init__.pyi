@@ -38,8 +38,13 @@ from .evaluate.partition import state_similarity as state_similarity
 from .evaluate.predictive import posterior_check as posterior_check
 from .evaluate.sensitivity import sensitivity as sensitivity
 from .evaluate.bootstrap import bootstrap_motifs as bootstrap_motifs
+from .evaluate.conditions import compare_conditions as compare_conditions
 from .evaluate.core import core_consistency as core_consistency
+from .evaluate.largest import motif_communities as motif_communities
+from .evaluate.motif_null import motif_null as motif_null
 from .evaluate.nulls import association_test as association_test
+from .evaluate.uncertainty import community_uncertainty as community_uncertainty
+from .evaluate.uncertainty import interval_uncertainty as interval_uncertainty
 from .evaluate.surrogates import circular_shift as circular_shift
 from .evaluate.surrogates import phase_randomise as phase_randomise
 from .evaluate.nulls import sequence_test as sequence_test

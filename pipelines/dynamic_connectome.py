@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import xarray as xr
 
 import neurotools as nt
-from neurotools.errors import NeurotoolsWarning, SettingsError, did_you_mean
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, did_you_mean
 from neurotools.models.block_model import BlockModel
 from neurotools.models.ntf import NTF
 
@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+LEAST = {"nulls": 0, "replicates": 0, "rank_nulls": 0, "permutations": 1, "max_units": 2}
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # that are compared where nobody says which
 TAKES = "a recording with one continuous signal (calcium traces, region series, EEG), spike counts, or spikes"
 GIVES = {
-    "fit.nc": "groups fit, communities, connectome, and rank_scan if asked for (nt.open_fit reads them)",
+    "fit.nc": "groups fit, communities, connectome, null, and where they were asked for rank_scan, "
+    "uncertainty and conditions (nt.open_fit reads them)",
+    "tables/motifs.tsv": "one row per motif: weight, and its test against chance",
+    "tables/conditions.tsv": "one row per motif and condition, where conditions are compared",
     "tables/intervals.tsv": "one row per stretch of time in which a motif is active",
     "tables/communities.tsv": "one row per motif and unit: its community",
     "figures/": "every picture as png and svg",
@@ -40,6 +44,7 @@ GIVES = {
 
 Kernel = Literal["geomean", "product", "min", "ratio", "anti", "lagged", "corr_window", "mtd", "edge"]
 Normalise = Literal["max", "percentile99", "none"]
+Surrogate = Literal["circular_shift", "phase_randomise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,10 @@ class Settings:
         Analyse the power in this frequency band instead of the signal itself.
     band_window_s : float, in s
         Length of the windows in which the power of a band is measured; they overlap by half.
+    low : float or None, in Hz
+        Remove what is slower first (fMRI: 0.01), with the straight line.
+    high : float or None, in Hz
+        Remove what is faster first.
     sfreq : float or None, in Hz
         Put the signal on a regular clock of this rate first; smoothing needs one.
     kernel : {"geomean", "product", "min", "ratio", "anti", "lagged", "corr_window", "mtd", "edge"}
@@ -76,6 +85,30 @@ class Settings:
     threshold : float or None
         A motif is active where its time course exceeds this share of its maximum; none finds a threshold
         between its low and its high values (Otsu 1979).
+    min_pause_s : float, in s
+        Shorter pauses of a motif do not end an interval.
+    max_units : int
+        Where there are more units, the communities of a motif are found among so many of the strongest.
+    nulls : int
+        Surrogates that every motif is compared with, in time it was not learned from; 0 for none.
+    null_kind : {"circular_shift", "phase_randomise"}
+        Surrogates shift every unit by its own amount, or give it random phases.
+    replicates : int
+        Resampled data sets from which motifs, intervals and communities are found again; 0 for none.
+        Communities take most of the time.
+    resample : {"time", "subject"}
+        What is drawn with replacement: stretches of time, or subjects.
+    block_s : float or None, in s
+        Length of a stretch; none for four times what smoothing joins.
+    conditions : str or None
+        What tells conditions: a column of events or trials ("events/trial_type"), or a coordinate along time
+        or subject of the array that is analysed ("group"). Motifs are then compared between them.
+    among : tuple of str or None
+        The conditions to compare; none for all.
+    epoch_s : float or None, in s
+        Length of an epoch from the onset of its event; none for the event's duration.
+    permutations : int
+        Of the conditions.
     rank_scan : tuple of ints or None
         Ranks to compare by held-out error and agreement of restarts, shown in the report.
     auto_rank : bool
@@ -88,6 +121,8 @@ class Settings:
     bin_width_s: float | None = None
     band: tuple[float, float] | None = None
     band_window_s: float = 1.0
+    low: float | None = None
+    high: float | None = None
     sfreq: float | None = None
     kernel: Kernel = "geomean"
     smooth_s: float | None = None
@@ -97,25 +132,46 @@ class Settings:
     model: NTF = NTF(rank=8)
     communities: BlockModel = BlockModel()
     threshold: float | None = None
+    min_pause_s: float = 0.0
+    max_units: int = 1000
+    nulls: int = 39
+    null_kind: Surrogate = "circular_shift"
+    replicates: int = 0
+    resample: Literal["time", "subject"] = "time"
+    block_s: float | None = None
+    conditions: str | None = None
+    among: tuple[str, ...] | None = None
+    epoch_s: float | None = None
+    permutations: int = 1000
     rank_scan: tuple[int, ...] | None = None
     auto_rank: bool = False
     rank_nulls: int = 19
 
     def __post_init__(self) -> None:
-        for name in ("bin_width_s", "band_window_s", "smooth_s", "lag_s"):
+        for name in ("bin_width_s", "band_window_s", "smooth_s", "lag_s", "block_s", "epoch_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise SettingsError(f"{name} is a time, in seconds, above 0", found=value)
-        if self.sfreq is not None and not 0 < self.sfreq < float("inf"):
-            raise SettingsError("sfreq is a rate, in Hz, above 0", found=self.sfreq)
+        for name in ("low", "high", "sfreq"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise SettingsError(f"{name} is a rate, in Hz, above 0", found=value)
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} is a number, at least {least}", found=getattr(self, name))
+        if self.replicates == 1:
+            raise SettingsError("a spread needs at least two replicates", found=1, fix="replicates=20")
+        if not 0 <= self.min_pause_s < float("inf"):
+            raise SettingsError("min_pause_s is a time in seconds, at least 0", found=self.min_pause_s)
+        self._check_shares()
+
+    def _check_shares(self) -> None:
         if self.band is not None and not 0 <= self.band[0] < self.band[1]:
             raise SettingsError("band is two frequencies in Hz, the lower first", found=self.band)
         if self.threshold is not None and not 0 <= self.threshold < 1:
             raise SettingsError("threshold is a share, from 0 to below 1", found=self.threshold)
         if self.rank_scan is not None and (not self.rank_scan or min(self.rank_scan) < 1):
             raise SettingsError("rank_scan lists ranks of at least 1", found=self.rank_scan)
-        if self.rank_nulls < 0:
-            raise SettingsError("rank_nulls is a number of surrogates, at least 0", found=self.rank_nulls)
 
 
 def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataTree:
@@ -131,7 +187,8 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
     Returns
     -------
     xarray.DataTree
-        Groups ``fit``, ``communities``, ``connectome``, and ``rank_scan`` where it was asked for.
+        Groups ``fit``, ``communities``, ``connectome``, and ``rank_scan``, ``null``, ``uncertainty`` and
+        ``conditions`` where they were asked for.
     """
     traces = traces_of(recording, settings, step)
     affinity = step(
@@ -139,13 +196,96 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
         normalise=settings.normalise, floor=settings.floor, lag_s=settings.lag_s,
     )  # fmt: skip
     scan = scanned(affinity, settings, step)
-    fit = step("factorisation", chosen_model(settings, scan).fit, affinity)
-    communities = step("communities", settings.communities.fit, nt.motif(fit))
-    connectome = step("connectome", nt.dynamic_connectome, fit, communities, threshold=settings.threshold)
-    groups = {"/fit": fit, "/communities": communities, "/connectome": connectome}
-    if scan is not None:
-        groups["/rank_scan"] = scan
-    return xr.DataTree.from_dict(groups)
+    settings = replace(settings, model=chosen_model(settings, scan))
+    fit = step("factorisation", settings.model.fit, affinity)
+    communities = step(
+        "communities", nt.motif_communities, settings.communities, fit, max_units=settings.max_units
+    )
+    connectome = step(
+        "connectome", nt.dynamic_connectome, fit, communities, threshold=settings.threshold,
+        min_pause_s=settings.min_pause_s,
+    )  # fmt: skip
+    found = {
+        "/fit": fit, "/communities": communities, "/connectome": connectome, "/rank_scan": scan,
+        "/null": against_chance(affinity, fit, settings, step),
+        "/uncertainty": resampled(affinity, fit, connectome, settings, step),
+        "/conditions": compared(recording, traces, fit, settings, step),
+    }  # fmt: skip
+    return xr.DataTree.from_dict({name: group for name, group in found.items() if group is not None})
+
+
+def against_chance(
+    affinity: xr.Dataset, fit: xr.Dataset, settings: Settings, step: Step
+) -> xr.Dataset | None:
+    """Every motif against surrogates; without it, and a warning, where there is too little time."""
+    if not settings.nulls:
+        return None
+    try:
+        return step(
+            "null", nt.motif_null, settings.model, affinity, fit, surrogate=settings.null_kind,
+            n_null=settings.nulls, seed=settings.model.seed,
+        )  # fmt: skip
+    except SchemaError as error:
+        warnings.warn(
+            f"motifs are not compared with chance: {error.problem}", NeurotoolsWarning, stacklevel=2
+        )
+        return None
+
+
+def resampled(
+    affinity: xr.Dataset, fit: xr.Dataset, connectome: xr.Dataset, settings: Settings, step: Step
+) -> xr.Dataset | None:
+    """What resampled data say of edges, intervals and communities."""
+    if not settings.replicates:
+        return None
+    replicates = step(
+        "replicates", nt.bootstrap_motifs, settings.model, affinity, fit, over=settings.resample,
+        n_replicates=settings.replicates, block_s=settings.block_s, seed=settings.model.seed,
+    )  # fmt: skip
+    intervals = step(
+        "interval_uncertainty", nt.interval_uncertainty, connectome, replicates,
+        threshold=settings.threshold, min_pause_s=settings.min_pause_s,
+    )  # fmt: skip
+    communities = step("community_uncertainty", nt.community_uncertainty, settings.communities, replicates)
+    edges = replicates[["edge_mean", "edge_sd", "similarity"]]
+    return xr.merge([edges, intervals, communities], join="exact", combine_attrs="override").assign_attrs(
+        replicates.attrs
+    )
+
+
+def compared(
+    recording: xr.DataTree, traces: xr.DataArray, fit: xr.Dataset, settings: Settings, step: Step
+) -> xr.Dataset | None:
+    """Motifs between conditions."""
+    if settings.conditions is None:
+        return None
+    conditions, column = conditions_of(recording, traces, settings.conditions)
+    return step(
+        "conditions", nt.compare_conditions, fit, conditions, among=settings.among, column=column,
+        window_s=settings.epoch_s, n_permutations=settings.permutations, seed=settings.model.seed,
+    )  # fmt: skip
+
+
+def conditions_of(
+    recording: xr.DataTree, traces: xr.DataArray, name: str
+) -> tuple[xr.Dataset | xr.DataArray, str]:
+    """What tells the conditions, and the column that does, where it is a table."""
+    if name in traces.coords:
+        return traces[name], name
+    node, _, column = name.rpartition("/")
+    if node in recording.children and column in recording[node].data_vars:
+        return recording[node].to_dataset(), column
+    known = [
+        str(n) for n, c in traces.coords.items() if c.dims in {("subject",), ("time",)} and n not in c.dims
+    ]
+    known += [
+        f"{table}/{n}" for table in ("events", "trials") if table in recording.children
+        for n in recording[table].data_vars
+    ]  # fmt: skip
+    raise SettingsError(
+        f"nothing in the recording is called {name!r}.{did_you_mean(name, known)}",
+        expected=", ".join(known) or "a recording with events, or labels of subjects",
+    )
 
 
 def scanned(affinity: xr.Dataset, settings: Settings, step: Step) -> xr.Dataset | None:
@@ -185,6 +325,8 @@ def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly)
         )
     else:
         traces = nt.signal(recording)
+    if settings.low is not None or settings.high is not None:
+        traces = nt.clean(traces, low=settings.low, high=settings.high)
     if settings.sfreq is not None:
         traces = nt.resample(traces, sfreq=settings.sfreq)
     if settings.band is not None:
@@ -207,10 +349,18 @@ def named_array(recording: xr.DataTree, path: str) -> xr.DataArray:
 
 
 def tables(result: xr.DataTree) -> dict[str, pd.DataFrame]:
-    """When each motif is active, and which unit belongs to which community of it."""
+    """When each motif is active, which unit belongs to which community of it, and what tests say."""
     connectome = result["connectome"].to_dataset()
     labels = connectome["label"].to_dataframe().reset_index()
-    return {"intervals": nt.connectome_table(connectome), "communities": labels}
+    motifs = result["fit"].to_dataset()[["weight"]]
+    made = {"intervals": nt.connectome_table(connectome), "communities": labels}
+    if "null" in result.children:
+        tested = ["strength", "ratio", "p_value", "p_corrected"]
+        motifs = motifs.merge(result["null"].to_dataset()[tested], join="exact")
+    if "conditions" in result.children:
+        table = result["conditions"].to_dataset()[["mean", "spread", "p_value", "p_corrected", "n_epochs"]]
+        made["conditions"] = table.to_dataframe().reset_index()
+    return {**made, "motifs": motifs.to_dataframe().reset_index()}
 
 
 def figures(result: xr.DataTree, recording: xr.DataTree | None, settings: Settings) -> dict[str, Figure]:
@@ -233,7 +383,7 @@ def page(
 
 def parts(result: xr.DataTree) -> dict[str, Any]:
     """The groups of a result as Datasets, by the names that plots and reports give them."""
-    names = ("fit", "communities", "connectome", "rank_scan")
+    names = ("fit", "communities", "connectome", "rank_scan", "null", "uncertainty", "conditions")
     return {name: result[name].to_dataset() for name in names if name in result.children}
 
 

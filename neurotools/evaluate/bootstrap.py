@@ -12,6 +12,7 @@ from neurotools.errors import SchemaError, SettingsError, lookup
 from neurotools.evaluate.folds import smoothing_reach
 from neurotools.evaluate.motifs import motif
 from neurotools.numerics import tensor
+from neurotools.progress import working
 from neurotools.schema.affinity import affinity_parts, session_edges
 
 Data = xr.Dataset | xr.DataArray
@@ -54,8 +55,10 @@ def bootstrap_motifs(
     xarray.Dataset
         ``motif`` (replicate, component, unit, unit_to), on the scale of the fit's motifs; ``edge_mean`` and
         ``edge_sd`` (component, unit, unit_to) over replicates; ``similarity`` (replicate, component), the
-        cosine of each motif with that of the fit. attrs ``over``, ``block_samples``, ``seed``. A block model
-        of every replicate says how often two units share a community.
+        cosine of each motif with that of the fit; ``time_loading`` (replicate, component, time), when the
+        replicate's motifs are engaged in all of the recording. attrs ``over``, ``block_samples``, ``seed``.
+        ``nt.community_uncertainty`` and ``nt.interval_uncertainty`` carry them on to communities and
+        intervals.
 
     Raises
     ------
@@ -71,12 +74,16 @@ def bootstrap_motifs(
     reference = motif(fit).transpose(*dims)
     rng = np.random.default_rng(seed)
     block = block_samples(data, block_s)
-    found, alike = [], []
-    for _ in range(n_replicates):
-        again = motif(model.fit(draw(data, rng, block))).transpose(*dims).to_numpy()
-        matched, cosine = matched_to(reference.to_numpy(), again)
-        found.append(matched)
-        alike.append(cosine)
+    found, alike, times = [], [], []
+    with working("motifs of resampled data") as show:
+        for k in range(n_replicates):
+            again = model.fit(draw(data, rng, block))
+            values = motif(again).transpose(*dims).to_numpy()
+            matched, order, cosine = matched_to(reference.to_numpy(), values)
+            found.append(matched)
+            alike.append(cosine)
+            times.append(in_all_time(model, again, data, over)[order])
+            show((k + 1) / n_replicates)
     values = np.stack(found)
     return xr.Dataset(
         {
@@ -84,20 +91,35 @@ def bootstrap_motifs(
             "edge_mean": (dims, values.mean(axis=0)),
             "edge_sd": (dims, values.std(axis=0, ddof=1)),
             "similarity": (("replicate", "component"), np.stack(alike)),
+            "time_loading": (("replicate", "component", "time"), np.stack(times)),
         },
-        coords={**reference.coords, "replicate": np.arange(n_replicates)},
+        coords={**reference.coords, **clock_of(fit), "replicate": np.arange(n_replicates)},
         attrs={"over": over, "block_samples": block if over == "time" else 0, "seed": int(seed)},
     )
 
 
-def matched_to(reference: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Motifs in the order and length of the reference they resemble, and their cosines."""
+def in_all_time(model: Any, again: xr.Dataset, data: Data, over: str) -> np.ndarray:
+    """Time courses (component, time) of a replicate's motifs in all of the recording.
+
+    Stretches that were drawn have a clock of their own, so motifs are looked for anew; subjects keep theirs.
+    """
+    loading = model.transform(again, data) if over == "time" else again["time_loading"]
+    return loading.transpose("component", "time").to_numpy()
+
+
+def clock_of(fit: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Coordinates along time, as far as the fit has any."""
+    return {str(name): c.reset_coords(drop=True) for name, c in fit.coords.items() if c.dims == ("time",)}
+
+
+def matched_to(reference: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Motifs in the order and length of the reference they resemble, that order, and their cosines."""
     left, right = (m.reshape(len(m), -1) for m in (reference, found))
     cosines = tensor.congruence([left], [right])
     order, _ = tensor.match(cosines)
     lengths = [tensor.norms(m) for m in (left, right[order])]
     scale = lengths[0] / np.where(lengths[1] > 0, lengths[1], 1.0)
-    return found[order] * scale[:, None, None], cosines[np.arange(len(order)), order]
+    return found[order] * scale[:, None, None], order, cosines[np.arange(len(order)), order]
 
 
 # ---- drawing ------------------------------------------------------------------------------------------

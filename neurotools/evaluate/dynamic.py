@@ -15,7 +15,7 @@ TAKES_PART = 0.5  # of the largest subject loading of a component
 
 
 def dynamic_connectome(
-    fit: xr.Dataset, communities: xr.Dataset, *, threshold: float | None = None
+    fit: xr.Dataset, communities: xr.Dataset, *, threshold: float | None = None, min_pause_s: float = 0.0
 ) -> xr.Dataset:
     """Say when each motif is active and which communities it has: communities over time.
 
@@ -27,12 +27,15 @@ def dynamic_connectome(
     fit : xarray.Dataset
         Of ``nt.NTF``: ``time_loading`` (component, time), and ``motif`` or ``unit_loading``.
     communities : xarray.Dataset
-        Of ``nt.BlockModel`` on the motifs of that fit.
+        Of ``nt.BlockModel`` on the motifs of that fit. A label of -1 is of no community.
     threshold : float, optional
         Fraction of each component's largest loading, from 0 to below 1. By default each component has its
         own threshold, which divides its loadings into a low and a high class whose means lie furthest
         apart (Otsu 1979, IEEE Transactions on Systems, Man, and Cybernetics 9, eq. 12, over every possible
         division). A motif whose loading never changes is active throughout, one that is zero never.
+    min_pause_s : float, in s
+        Pauses of a motif that are shorter than this do not end its interval: slopes cross zero whenever a
+        trace turns, which takes a smoothing width or two.
 
     Returns
     -------
@@ -50,12 +53,12 @@ def dynamic_connectome(
     SchemaError
         The fit has no time loadings or no clock, or the communities are not of its components and units.
     """
-    loading = _loading(fit)
+    loading = loading_of(fit)
     values, time = loading.to_numpy().astype(float), loading["time"].to_numpy().astype(float)
     label = _labels(communities, loading["component"])
-    level = np.array([_threshold(row, threshold) for row in values])
-    active = values > level[:, None]
-    follows, steps = runs_of_clock(time, _sessions(loading))
+    level = np.array([threshold_of(row, threshold) for row in values])
+    follows, steps = runs_of_clock(time, sessions_of(loading))
+    active = without_pauses(values > level[:, None], follows, steps, min_pause_s)
     component, first, last = _intervals(active, follows)
     coords = {str(n): c for n, c in loading.coords.items() if set(map(str, c.dims)) <= {"component", "time"}}
     variables = {
@@ -74,7 +77,8 @@ def dynamic_connectome(
 
 
 # ---- reading what is given ------------------------------------------------------------------------------
-def _loading(fit: xr.Dataset) -> xr.DataArray:
+def loading_of(fit: xr.Dataset) -> xr.DataArray:
+    """Time loadings (component, time), on a clock and finite."""
     if not isinstance(fit, xr.Dataset) or "time_loading" not in fit:
         raise SchemaError(
             "a fit with 'time_loading' is needed",
@@ -115,7 +119,8 @@ def _labels(communities: xr.Dataset, component: xr.DataArray) -> xr.DataArray:
     return label.transpose("component", space_dim(label))
 
 
-def _sessions(loading: xr.DataArray) -> np.ndarray:
+def sessions_of(loading: xr.DataArray) -> np.ndarray:
+    """Session of every moment."""
     if "session" in loading.coords and loading["session"].dims == ("time",):
         return loading["session"].to_numpy()
     return np.zeros(loading.sizes["time"], dtype=int)
@@ -141,7 +146,8 @@ def otsu_threshold(values: np.ndarray) -> float:
     return float((ordered[cut] + ordered[cut + 1]) / 2 * np.abs(values).max())
 
 
-def _threshold(values: np.ndarray, fraction: float | None) -> float:
+def threshold_of(values: np.ndarray, fraction: float | None) -> float:
+    """Level above which a motif counts as active."""
     if fraction is None:
         return otsu_threshold(values)
     if not 0 <= fraction < 1:
@@ -166,6 +172,20 @@ def runs_of_clock(time: np.ndarray, session: np.ndarray) -> tuple[np.ndarray, np
     return follows, steps
 
 
+def without_pauses(
+    active: np.ndarray, follows: np.ndarray, steps: np.ndarray, min_pause_s: float
+) -> np.ndarray:
+    """Fill pauses that are shorter than ``min_pause_s`` and lie between active samples of one run."""
+    if not 0 <= min_pause_s < np.inf:
+        raise SettingsError("min_pause_s is a time in seconds, at least 0", found=min_pause_s)
+    filled = active.copy()
+    for component, first, last in zip(*_intervals(~active, follows), strict=True):
+        inside = first > 0 and last + 1 < active.shape[1] and follows[first] and follows[last + 1]
+        if inside and steps[first : last + 1].sum() < min_pause_s * (1 - 1e-9):
+            filled[component, first : last + 1] = True
+    return filled
+
+
 def _intervals(active: np.ndarray, follows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Component, first and last sample of every run of active samples without a break."""
     begins = active.copy()
@@ -187,22 +207,38 @@ def _over(
 def _members(fit: xr.Dataset, communities: xr.Dataset, label: xr.DataArray) -> xr.Dataset:
     dim = space_dim(label)
     labels = label.to_numpy().astype(int)
-    n_communities = int(labels.max()) + 1
-    belongs = np.eye(n_communities)[labels]
+    n_communities = max(int(labels.max()) + 1, 1)
+    belongs = (labels[:, :, None] == np.arange(n_communities)).astype(float)  # -1 belongs nowhere
     n_members = belongs.sum(axis=1)
     variables = {
         "label": label,
         "n_members": (("component", "community"), n_members.astype(int)),
     }
-    if {"motif", "unit_loading"} & set(fit.data_vars):
-        matrix = motif(fit).transpose("component", dim, f"{dim}_to")
-        _check_same_units(matrix, label, dim)
-        inside = np.einsum("kic,kij,kjc->kc", belongs, matrix.to_numpy(), belongs, optimize=True)
+    inside = _weight_inside(fit, label, belongs, dim)
+    if inside is not None:
         pairs = n_members * (n_members - 1)
         variables["within_weight"] = (("component", "community"), inside / np.maximum(pairs, 1))
     if "isolated" in communities:
         variables["isolated"] = communities["isolated"].broadcast_like(label).transpose("component", dim)
     return xr.Dataset(variables, coords={"community": np.arange(n_communities)})
+
+
+def _weight_inside(fit: xr.Dataset, label: xr.DataArray, belongs: np.ndarray, dim: str) -> np.ndarray | None:
+    """Summed motif weight among the members of each community, (component, community), both ways."""
+    if "motif" in fit:
+        matrix = motif(fit).transpose("component", dim, f"{dim}_to")
+        _check_same_units(matrix, label, dim)
+        return np.einsum("kic,kij,kjc->kc", belongs, matrix.to_numpy(), belongs, optimize=True)
+    if "unit_loading" not in fit:
+        return None
+    leads = fit["unit_loading"].transpose("component", "part", dim, missing_dims="ignore")
+    follows = fit["unit_to_loading"].rename({f"{dim}_to": dim}) if "unit_to_loading" in fit else leads
+    _check_same_units(leads, label, dim)
+    first = leads.to_numpy().reshape(leads.sizes["component"], -1, leads.sizes[dim])
+    second = follows.to_numpy().reshape(first.shape)
+    # Of an outer product: the product of two sums less the diagonal; the matrix of all pairs is never made.
+    with_itself = np.einsum("kpi,kic->kc", first * second, belongs)
+    return ((first @ belongs) * (second @ belongs)).sum(axis=1) - with_itself
 
 
 def _check_same_units(matrix: xr.DataArray, label: xr.DataArray, dim: str) -> None:

@@ -20,8 +20,19 @@ Data = xr.Dataset | xr.DataArray
 
 
 # ---- data and patterns ----------------------------------------------------------------------------------
-def laid_out(fit: xr.Dataset | None, parts: AffinityParts) -> tuple[ntf.PairLayout, np.ndarray]:
-    """Held-out data by pairs, and the fit's motifs times weights, (component, pair)."""
+def laid_out(
+    fit: xr.Dataset | None, parts: AffinityParts, layout: ntf.PairLayout | None = None
+) -> tuple[ntf.PairLayout, np.ndarray]:
+    """Held-out data by pairs (``layout`` if they are laid out), and the fit's motifs times weights."""
+    layout = pairs_laid_out(parts) if layout is None else layout
+    if fit is None:
+        return layout, np.empty((0, layout.n_space))
+    matrices = motif(fit).transpose("component", parts.dim, f"{parts.dim}_to").to_numpy()
+    return layout, kernels.pack(matrices, parts.ordered) * fit["weight"].to_numpy()[:, None]
+
+
+def pairs_laid_out(parts: AffinityParts) -> ntf.PairLayout:
+    """Data by pairs, for any form of an affinity."""
     if parts.up is not None and parts.down is not None:
         drives = kernels.stacked(parts.up, parts.down, parts.window, parts.edges, parts.sent)
         data = pairs.made(parts.kernel, drives, STORED_BYTES)
@@ -31,11 +42,7 @@ def laid_out(fit: xr.Dataset | None, parts: AffinityParts) -> tuple[ntf.PairLayo
     else:
         values = kernels.pack(parts.dense, parts.ordered)
         data = pairs.stored(values.reshape(-1, values.shape[-1]), parts.observed.shape[1], parts.ordered)
-    layout = ntf.PairLayout(data, parts.observed)
-    if fit is None:
-        return layout, np.empty((0, layout.n_space))
-    matrices = motif(fit).transpose("component", parts.dim, f"{parts.dim}_to").to_numpy()
-    return layout, kernels.pack(matrices, parts.ordered) * fit["weight"].to_numpy()[:, None]
+    return ntf.PairLayout(data, parts.observed)
 
 
 def static_fit(train: Data, n_time: int, seen: np.ndarray | None = None, n_sweeps: int = 20) -> xr.Dataset:
@@ -65,7 +72,8 @@ def static_fit(train: Data, n_time: int, seen: np.ndarray | None = None, n_sweep
     return fit.assign(subject_loading=(("component", "subject"), subject[None])) if parts.several else fit
 
 
-def _subject(fit: xr.Dataset, parts: AffinityParts) -> np.ndarray:
+def subject_of(fit: xr.Dataset, parts: AffinityParts) -> np.ndarray:
+    """Subject loadings (1, component, subject); ones where there is one subject."""
     if not parts.several:
         return np.ones((1, fit.sizes["component"], 1))
     return fit["subject_loading"].transpose("component", "subject").to_numpy()[None]
@@ -83,7 +91,7 @@ def predict_time(
     With ``known`` the time courses are those of the fit.
     """
     layout, patterns = laid_out(fit, parts)
-    subject = _subject(fit, parts)
+    subject = subject_of(fit, parts)
     times = fit["time_loading"].transpose("component", "time").to_numpy()[None] if known else None
     if loss in DIVERGENCES:
         return crossed_divergence(layout, patterns[None], subject, half, loss=loss, given=times)
@@ -151,7 +159,7 @@ def crossed_divergence(
 def deviance(fit: xr.Dataset, parts: AffinityParts, half: np.ndarray, times_by: str = "kl") -> float:
     """Poisson deviance of what a fit has not seen, over that of a constant; time courses by either loss."""
     layout, patterns = laid_out(fit, parts)
-    subject, left, total = _subject(fit, parts), 0.0, 0.0
+    subject, left, total = subject_of(fit, parts), 0.0, 0.0
     kind = DIVERGENCES["kl"]
     for known, wanted in ((half, ~half), (~half, half)):
         here = chosen_support(layout, wanted)
@@ -202,7 +210,7 @@ def entry_error(fit: xr.Dataset, parts: AffinityParts, scored: np.ndarray) -> fl
     times = fit["time_loading"].transpose("component", "time").to_numpy()
     rows = layout.data.slices(0, layout.data.n_rows).reshape(layout.n_subjects, layout.n_time, -1)
     left = total = 0.0
-    for w, loading in enumerate(_subject(fit, parts)[0].T):
+    for w, loading in enumerate(subject_of(fit, parts)[0].T):
         model = (patterns * loading[:, None]).T @ times
         chosen = scored[w] & (layout.shown[w] > 0)[:, None]
         values = rows[w].T[chosen]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -32,13 +34,7 @@ def motif(fit: xr.Dataset, component: int | None = None) -> xr.DataArray:
     SchemaError
         The Dataset is no factorisation, or has no such component.
     """
-    known = [name for name in ("motif", "unit_loading") if isinstance(fit, xr.Dataset) and name in fit]
-    if not known:
-        raise SchemaError(
-            "a factorisation is needed: a Dataset with 'motif' or 'unit_loading'",
-            found=sorted(map(str, fit.data_vars)) if isinstance(fit, xr.Dataset) else type(fit).__name__,
-            fix="fit = nt.NTF(rank=8).fit(affinity)",
-        )
+    check_motifs(fit)
     if component is not None:
         labels = fit["component"].to_numpy()
         if component not in labels:
@@ -48,7 +44,7 @@ def motif(fit: xr.Dataset, component: int | None = None) -> xr.DataArray:
                 expected=f"one of {labels.tolist()}",
             )
         fit = fit.sel(component=component)
-    if known[0] == "motif":
+    if "motif" in fit:
         return fit["motif"]
     loading = fit["unit_loading"]
     dim = space_dim(loading)
@@ -58,3 +54,14 @@ def motif(fit: xr.Dataset, component: int | None = None) -> xr.DataArray:
         values = loading * follows
         values = ((values.sum("part") if "part" in values.dims else values) * off).rename("motif")
     return values.transpose(*[d for d in ("component", dim, f"{dim}_to") if d in values.dims])
+
+
+def check_motifs(fit: Any) -> None:
+    """Raise unless this is a factorisation, which has motifs in one form or another."""
+    if isinstance(fit, xr.Dataset) and {"motif", "unit_loading"} & set(fit.data_vars):
+        return
+    raise SchemaError(
+        "a factorisation is needed: a Dataset with 'motif' or 'unit_loading'",
+        found=sorted(map(str, fit.data_vars)) if isinstance(fit, xr.Dataset) else type(fit).__name__,
+        fix="fit = nt.NTF(rank=8).fit(affinity)",
+    )

@@ -20,6 +20,10 @@ from .latents import plot_flow as plot_flow
 from .latents import plot_rate as plot_rate
 from .loadings import plot_subject_loadings as plot_subject_loadings
 from .loadings import plot_unit_loadings as plot_unit_loadings
+from .motif_tests import plot_active_prob as plot_active_prob
+from .motif_tests import plot_coassignment as plot_coassignment
+from .motif_tests import plot_conditions as plot_conditions
+from .motif_tests import plot_motif_null as plot_motif_null
 from .motifs import plot_circuit as plot_circuit
 from .motifs import plot_motif as plot_motif
 from .motifs import plot_motifs as plot_motifs

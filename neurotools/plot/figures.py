@@ -16,6 +16,12 @@ from neurotools.plot.fits import (
     plot_restart_similarity,
 )
 from neurotools.plot.loadings import plot_subject_loadings, plot_unit_loadings
+from neurotools.plot.motif_tests import (
+    plot_active_prob,
+    plot_coassignments,
+    plot_conditions,
+    plot_motif_null,
+)
 from neurotools.plot.motifs import plot_circuit, plot_motifs
 from neurotools.plot.reading import components
 from neurotools.plot.recordings import plot_quality, plot_traces
@@ -33,6 +39,10 @@ def connectome_figures(
     connectome: xr.Dataset | None = None,
     recording: xr.DataTree | xr.DataArray | None = None,
     rank_scan: xr.Dataset | None = None,
+    *,
+    null: xr.Dataset | None = None,
+    uncertainty: xr.Dataset | None = None,
+    conditions: xr.Dataset | None = None,
 ) -> dict[str, Figure]:
     """Draw every picture that the given results allow.
 
@@ -45,20 +55,25 @@ def connectome_figures(
     recording : xarray.DataTree or xarray.DataArray, optional
         What was analysed; its events, stimulus and behaviour are marked over time.
     rank_scan : xarray.Dataset, optional
+    null, conditions : xarray.Dataset, optional
+        Results of ``nt.motif_null`` and ``nt.compare_conditions``.
+    uncertainty : xarray.Dataset, optional
+        Results of ``nt.interval_uncertainty`` and ``nt.community_uncertainty``, merged, or one of them.
 
     Returns
     -------
     dict of str to matplotlib.figure.Figure
         In the order in which a reader wants them: ``time_loadings``, ``motifs``, ``circuits``,
         ``communities_over_time``, ``unit_loadings``, ``subject_loadings``, ``restart_similarity``, ``error``,
-        ``rank_scan``, ``description_length``, ``traces``, ``quality``. A name is absent where its data is.
+        ``rank_scan``, ``motif_null``, ``active_prob``, ``coassignment``, ``conditions``,
+        ``description_length``, ``traces``, ``quality``. A name is absent where its data is.
         The figures belong to no window; save them with ``figure.savefig(path)``.
     """
     events, stimulus = marks_of(recording)
     drawn: dict[str, Figure] = {}
 
     def add(name: str, plot: Any, *args: Any, **options: Any) -> None:
-        place = "figure" if plot in (plot_motifs, _circuits) else "ax"
+        place = "figure" if plot in (plot_motifs, _circuits, plot_coassignments) else "ax"
         drawn[name] = _new_figure()
         plot(*args, **options, **{place: drawn[name]})
 
@@ -76,11 +91,33 @@ def connectome_figures(
         add("error", plot_error, fit)
     if rank_scan is not None:
         add("rank_scan", plot_rank_scan, rank_scan)
+    for name, plot, given in _tests(communities, connectome, null, uncertainty, conditions):
+        add(name, plot, *given)
     if communities is not None and "null_description_length" in communities:
         add("description_length", plot_description_length, communities)
     if recording is not None and _main(recording) is not None:
         add("traces", plot_traces, _main(recording), sort="peak")
         add("quality", plot_quality, _main(recording))
+    return drawn
+
+
+def _tests(
+    communities: xr.Dataset | None,
+    connectome: xr.Dataset | None,
+    null: xr.Dataset | None,
+    uncertainty: xr.Dataset | None,
+    conditions: xr.Dataset | None,
+) -> list[tuple[str, Any, tuple[Any, ...]]]:
+    """Pictures of how far motifs can be trusted: name, plot and what it draws."""
+    drawn: list[tuple[str, Any, tuple[Any, ...]]] = []
+    if null is not None:
+        drawn.append(("motif_null", plot_motif_null, (null,)))
+    if uncertainty is not None and "active_prob" in uncertainty:
+        drawn.append(("active_prob", plot_active_prob, (uncertainty, connectome)))
+    if uncertainty is not None and "coassignment" in uncertainty:
+        drawn.append(("coassignment", plot_coassignments, (uncertainty, communities)))
+    if conditions is not None:
+        drawn.append(("conditions", plot_conditions, (conditions,)))
     return drawn
 
 

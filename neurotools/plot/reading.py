@@ -71,7 +71,11 @@ def motif_matrix(fit: xr.Dataset, component: Any) -> xr.DataArray:
     if "motif" in fit:
         return fit["motif"].sel(component=component).transpose(dim, f"{dim}_to")
     loading = variable(fit, "unit_loading", "a motif").sel(component=component)
-    values = np.outer(loading, loading)
+    leads = loading.transpose(..., dim).to_numpy().reshape(-1, loading.sizes[dim])  # a row for each part
+    follows = leads
+    if "unit_to_loading" in fit:
+        follows = fit["unit_to_loading"].sel(component=component).to_numpy()[None]
+    values = leads.T @ follows
     np.fill_diagonal(values, 0.0)
     labels = fit[dim].to_numpy()
     return xr.DataArray(values, dims=(dim, f"{dim}_to"), coords={dim: labels, f"{dim}_to": labels})
@@ -81,7 +85,9 @@ def strength(fit: xr.Dataset) -> xr.DataArray:
     """How much each unit takes part in each motif: its loading, or its row of the motif summed."""
     dim = space_of(fit, "unit loadings")
     if "unit_loading" in fit:
-        return fit["unit_loading"].transpose("component", dim)
+        loading = fit["unit_loading"]
+        loading = loading.sum("part") if "part" in loading.dims else loading
+        return loading.transpose("component", dim)
     return variable(fit, "motif", "unit loadings").sum(f"{dim}_to").transpose("component", dim)
 
 

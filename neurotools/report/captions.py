@@ -134,6 +134,63 @@ def _rank_scan(results: Results) -> Told:
     )
 
 
+def _motif_null(results: Results) -> Told:
+    assert results.null is not None
+    above = [str(c) for c, p in zip(components(results.fit), results.null["p_corrected"].to_numpy(),
+                                    strict=True) if p <= 0.05]  # fmt: skip
+    return (
+        "Which motifs stand above chance?",
+        "Motifs were learned from every other stretch of time and measured in the stretches between. "
+        "Grey: the "
+        f"same in {results.null.sizes['surrogate']} surrogates; p-values are corrected for the number "
+        "of motifs.",
+        f"Dots of strength over that of surrogates; above chance: {', '.join(above) or 'none'}.",
+    )
+
+
+def _active_prob(results: Results) -> Told:
+    assert results.uncertainty is not None
+    support = results.uncertainty["interval_support"].to_numpy()
+    return (
+        "How sure are the intervals?",
+        "Height: share of resampled data in which a motif is active at that moment. Bars: the "
+        "intervals of all "
+        "data, the fainter the fewer replicates have them; thin lines: 90 % of their beginnings and ends.",
+        f"Rows of probabilities over time; intervals are found again in {100 * support.mean():.0f} % of the "
+        "replicates on average."
+        if support.size
+        else "Rows of probabilities over time.",
+    )
+
+
+def _coassignment(results: Results) -> Told:
+    unit = unit_word(results.fit)
+    return (
+        "How firm are the communities?",
+        f"Share of resampled data in which two {unit}s are of one community, sorted by the communities "
+        "of all "
+        "data: dark squares on the diagonal are communities that do not depend on which moments were "
+        "recorded.",
+        f"Square matrices of shares from 0 to 1 between {unit}s, one per motif.",
+    )
+
+
+def _conditions(results: Results) -> Told:
+    assert results.conditions is not None
+    table = results.conditions
+    changed = [str(c) for c, p in zip(table["component"].to_numpy(), table["p_corrected"].to_numpy(),
+                                      strict=True) if p <= 0.05]  # fmt: skip
+    return (
+        "Which motifs change between conditions?",
+        f"Mean loading of every motif in {', '.join(map(str, table['condition'].to_numpy()))}, and its "
+        "standard "
+        f"error. p-values by {table.attrs.get('n_permutations', '?')} permutations, corrected for the "
+        "number of "
+        "motifs.",
+        f"Dots of mean loadings by motif and condition; changed: {', '.join(changed) or 'none'}.",
+    )
+
+
 def _description_length(results: Results) -> Told:
     saved = {} if results.saved is None else results.saved
     told = ", ".join(f"motif {name} {value:.0f} nats" for name, value in saved.items())
@@ -167,6 +224,7 @@ CAPTIONS: dict[str, Callable[[Results], Told]] = {
     "time_loadings": _time_loadings, "motifs": _motifs, "circuits": _circuits,
     "communities_over_time": _over_time, "unit_loadings": _unit_loadings,
     "subject_loadings": _subject_loadings, "restart_similarity": _restart_similarity, "error": _error,
-    "rank_scan": _rank_scan, "description_length": _description_length, "traces": _traces,
-    "quality": _quality,
+    "motif_null": _motif_null, "active_prob": _active_prob, "coassignment": _coassignment,
+    "conditions": _conditions, "rank_scan": _rank_scan, "description_length": _description_length,
+    "traces": _traces, "quality": _quality,
 }  # fmt: skip

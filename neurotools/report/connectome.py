@@ -8,8 +8,10 @@ from typing import Any
 import xarray as xr
 
 from neurotools.plot import connectome_figures
+from neurotools.report import connectome_words as words
 from neurotools.report import limits, summary, tables
 from neurotools.report.captions import caption
+from neurotools.report.connectome_words import methods_of_tests
 from neurotools.report.endings import Pictures, again_section, provenance_section, recording_section
 from neurotools.report.methods import methods, model_settings, unit_word
 from neurotools.report.page import (
@@ -35,6 +37,9 @@ def connectome_report(
     provenance: Mapping[str, Any] | None = None,
     figures: Mapping[str, Any] | None = None,
     rank_scan: xr.Dataset | None = None,
+    null: xr.Dataset | None = None,
+    uncertainty: xr.Dataset | None = None,
+    conditions: xr.Dataset | None = None,
     title: str | None = None,
 ) -> str:
     """Make the self-contained HTML page of a dynamic connectome.
@@ -52,6 +57,10 @@ def connectome_report(
     figures : mapping of str to Figure, optional
         Drawn already; otherwise ``nt.plot.connectome_figures`` draws them.
     rank_scan : xarray.Dataset, optional
+    null, conditions : xarray.Dataset, optional
+        Results of ``nt.motif_null`` and ``nt.compare_conditions``.
+    uncertainty : xarray.Dataset, optional
+        Results of ``nt.interval_uncertainty`` and ``nt.community_uncertainty``, merged, or one of them.
     title : str, optional
 
     Returns
@@ -62,12 +71,16 @@ def connectome_report(
     facts = dict(provenance or {})
     recording = summary.described(recording, facts)
     if figures is None:
-        figures = connectome_figures(fit, communities, connectome, recording, rank_scan)
-    results = summary.Results(recording, fit, communities, connectome)
+        figures = connectome_figures(
+            fit, communities, connectome, recording, rank_scan,
+            null=null, uncertainty=uncertainty, conditions=conditions,
+        )  # fmt: skip
+    results = summary.Results(recording, fit, communities, connectome, null, uncertainty, conditions)
     pictures = Pictures(figures, lambda name: caption(name, results))
     written = methods(
         fit, communities, connectome, recording=recording, settings=settings, versions=facts.get("versions")
     )
+    written = methods_of_tests(written, null, uncertainty, conditions)
     sections = [
         Section(
             "At a glance", [Text(summary.sentence(results)), *_warnings(results), *pictures("time_loadings")]
@@ -75,6 +88,7 @@ def connectome_report(
         _motifs(results, pictures),
         _over_time(results, pictures),
         _membership(results, pictures),
+        _between(results, pictures),
         _trust(results, pictures),
         recording_section(recording, pictures("traces", "quality")),
         Section("More figures", pictures.rest()),
@@ -126,8 +140,23 @@ def _membership(results: summary.Results, pictures: Pictures) -> Section:
     return Section("Who takes part", blocks)
 
 
+def _between(results: summary.Results, pictures: Pictures) -> Section:
+    blocks = pictures("conditions")
+    if results.conditions is not None:
+        note = "Loadings are divided by their mean over all; p-values are corrected for the number of motifs."
+        blocks.append(
+            Table(tables.condition_table(results.conditions), "Motifs between conditions", note, TSV)
+        )
+    return Section("Between conditions", blocks, words.between(results), short="Conditions")
+
+
 def _trust(results: summary.Results, pictures: Pictures) -> Section:
-    blocks = pictures("restart_similarity", "error", "rank_scan", "description_length")
+    blocks = pictures("motif_null", "active_prob", "coassignment")
+    if results.null is not None:
+        blocks.insert(0, Text(words.against_chance(results)))
+    if results.uncertainty is not None:
+        blocks.append(Table(tables.uncertainty_table(results), "Over resampled data"))
+    blocks += pictures("restart_similarity", "error", "rank_scan", "description_length")
     if "subject_loading" not in results.fit and model_settings(results.fit).get("layout", "pair") == "pair":
         blocks.insert(0, Text(limits.NOT_UNIQUE))
     return Section("How far to trust it", blocks, short="Trust")

@@ -40,7 +40,7 @@ def limits(results: Results) -> list[str]:
     """Everything that a reader should know before citing the numbers."""
     fit, unit = results.fit, unit_word(results.fit)
     points = []
-    if fit.attrs.get("kernel", "geomean") != "corr_window":
+    if fit.attrs.get("kernel", "geomean") not in {"corr_window", "mtd", "edge"}:
         points.append(
             "The affinity is of the kind that the published method describes, but its exact formula "
             "there is not "
@@ -68,9 +68,25 @@ def limits(results: Results) -> list[str]:
         points += _no_communities(results)
     if results.connectome is not None:
         points.append("Intervals depend on the threshold; another threshold moves their edges.")
+    if results.null is not None:
+        points += _not_above_chance(results)
     if results.silent:
         points.append(f"{results.silent} of {results.n_units} {unit}s take part in no motif at all.")
     return points
+
+
+def _not_above_chance(results: Results) -> list[str]:
+    assert results.null is not None
+    p = results.null["p_corrected"]
+    low = [
+        str(name) for name, value in zip(p["component"].to_numpy(), p.to_numpy(), strict=True) if value > 0.05
+    ]
+    if not low:
+        return []
+    return [
+        f"Motif {', '.join(low)} is not told from what {results.null.sizes['surrogate']} surrogates show, in "
+        "which units keep all but their alignment: it may be chance."
+    ]
 
 
 def _no_communities(results: Results) -> list[str]:

@@ -17,6 +17,25 @@ LITERATURE = {
         "functional connectivity using Multiplication of Temporal Derivatives. NeuroImage 122, 399-407.",
         "10.1016/j.neuroimage.2015.07.064",
     ),
+    "faskowitz": (
+        "Faskowitz et al., 2020",
+        "Faskowitz J, Esfahlani FZ, Jo Y, Sporns O, Betzel RF (2020). Edge-centric functional network "
+        "representations of human cerebral cortex reveal overlapping system-level architecture. Nature "
+        "Neuroscience 23, 1644-1654.",
+        "10.1038/s41593-020-00719-y",
+    ),
+    "westfall": (
+        "Westfall and Young, 1993",
+        "Westfall PH, Young SS (1993). Resampling-based multiple testing: examples and methods for p-value "
+        "adjustment. Wiley, New York.",
+        "",
+    ),
+    "kuensch": (
+        "Kuensch, 1989",
+        "Kuensch HR (1989). The jackknife and the bootstrap for general stationary observations. Annals of "
+        "Statistics 17(3), 1217-1241.",
+        "10.1214/aos/1176347265",
+    ),
     "kolda": (
         "Kolda and Bader, 2009",
         "Kolda TG, Bader BW (2009). Tensor decompositions and applications. SIAM Review 51(3), 455-500.",

@@ -23,6 +23,20 @@ KERNELS = {
     "min": "the smaller of their sizes, min(|g_i|, |g_j|)",
     "ratio": "the ratio of the smaller to the larger of their sizes",
 }
+LEVEL_KERNELS = {
+    "corr_window": "the Pearson correlation of their traces in a sliding window {width}",
+    "mtd": "the mean, over a sliding window {width}, of the product of their changes from sample to "
+    "sample, each "
+    "in units of its standard deviation",
+    "edge": "the product of their standardised traces",
+}
+DIRECTED_KERNELS = {
+    "anti": "The affinity of two {unit}s at a moment is the geometric mean of the sizes of their "
+    "slopes where "
+    "one rises and the other falls, and 0 otherwise.",
+    "lagged": "The affinity of an ordered pair of {unit}s at a moment is the geometric mean of the sizes of "
+    "their slopes, the first taken {lag} s earlier, where both are of one sign, and 0 otherwise.",
+}
 NORMALISERS = {
     "max": "each {unit}'s slopes were divided by their largest size",
     "percentile99": "each {unit}'s slopes were divided by the 99th percentile of their non-zero sizes",
@@ -182,6 +196,10 @@ def _data(fit: xr.Dataset, recording: xr.DataTree | xr.DataArray | None, told: T
     text += "."
     if told.get("bin_width_s") is not None:
         text += f" Spikes were counted in bins of {float(told.get('bin_width_s')):.4g} s."
+    if told.get("low") is not None or told.get("high") is not None:
+        edges = [(told.get("low"), "slower than {:g} Hz"), (told.get("high"), "faster than {:g} Hz")]
+        gone = " and ".join(word.format(edge) for edge, word in edges if edge is not None)
+        text += f" The straight line and what is {gone} were removed first."
     if told.get("band") is not None:
         low, high = told.get("band")
         text += f" The signal analysed is the power between {low:g} and {high:g} Hz."
@@ -195,14 +213,18 @@ def _affinity(told: Told, unit: str, cite: Cited) -> str:
     kernel = told.get("kernel")
     if kernel is None:
         return "How the affinities were computed is not recorded in the fit."
-    smooth = told.get("smooth_s")
-    if kernel == "corr_window":
+    if kernel in LEVEL_KERNELS:
+        smooth = told.get("smooth_s")
         width = f"{float(smooth):.4g} s wide" if smooth else "whose width is not recorded"
-        return (
-            f"The affinity of two {unit}s at a moment is the Pearson correlation of their traces in a "
-            "sliding "
-            f"window {width}, where positive, and 0 otherwise."
+        source = {"mtd": "shine", "edge": "faskowitz"}.get(str(kernel))
+        cited = f" {cite(source)}" if source else ""
+        what = LEVEL_KERNELS[str(kernel)].format(width=width)
+        return f"The affinity of two {unit}s at a moment is {what}, where positive, and 0 otherwise{cited}."
+    if kernel in DIRECTED_KERNELS:
+        text = (
+            f"{_slope(told, unit)}. {DIRECTED_KERNELS[str(kernel)].format(unit=unit, lag=told.get('lag_s'))}"
         )
+        return f"{text} The kernel {kernel} is not that of the published method {cite('dyballa')}."
     known = KERNELS.get(str(kernel), "a function of their sizes")
     roots = f" Multiplying slopes goes back to {cite('shine')[1:-1]}." if kernel == "product" else ""
     return (

@@ -26,6 +26,9 @@ class Results:
     fit: xr.Dataset
     communities: xr.Dataset | None
     connectome: xr.Dataset | None
+    null: xr.Dataset | None = None
+    uncertainty: xr.Dataset | None = None
+    conditions: xr.Dataset | None = None
 
     @property
     def n_units(self) -> int:
@@ -130,6 +133,11 @@ def sentence(results: Results) -> str:
         counts = [results.n_communities(name) for name in names]
         span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         parts.append(f"Within a motif the {unit}s fall into {span} communities.")
+    if results.null is not None:
+        above = int((results.null["p_corrected"] <= 0.05).sum())
+        parts.append(
+            f"{above} of the {names.size} stand above chance (surrogates, corrected for their number)."
+        )
     if results.connectome is not None:
         active = results.connectome["active"].transpose("component", "time").to_numpy().astype(bool)
         parts.append(
@@ -241,7 +249,8 @@ def python_lines(results: Results, settings: Any, facts: Mapping[str, Any]) -> s
     """The same steps as Python, with the settings that were used."""
     told = Told(results.fit, settings)
     source = str(facts.get("source") or facts.get("recording") or "SOURCE")
-    affinity = {key: told.get(key) for key in ("kernel", "smooth_s", "normalise", "floor") if key in told}
+    names = ("kernel", "smooth_s", "normalise", "floor", "lag_s")
+    affinity = {key: told.get(key) for key in names if key in told and (key != "lag_s" or told.get(key))}
     lines = [
         "import neurotools as nt",
         "",
@@ -252,10 +261,11 @@ def python_lines(results: Results, settings: Any, facts: Mapping[str, Any]) -> s
     ]
     if results.communities is not None:
         chosen = _arguments(model_settings(results.communities))
-        lines.append(f"communities = nt.BlockModel({chosen}).fit(nt.motif(fit))")
+        lines.append(f"communities = nt.motif_communities(nt.BlockModel({chosen}), fit)")
     if results.connectome is not None:
         threshold = told.get("threshold")
         given = "" if threshold is None else f", threshold={threshold!r}"
+        given += f", min_pause_s={told.get('min_pause_s')!r}" if told.get("min_pause_s") else ""
         lines.append(f"connectome = nt.dynamic_connectome(fit, communities{given})")
         lines.append("nt.plot.plot_communities_over_time(connectome, fit)")
     return "\n".join(lines)
@@ -268,6 +278,10 @@ def _traces(told: Told) -> str:
         traces = f"nt.bin_spikes(recording, width_s={told.get('bin_width_s')!r})"
     else:
         traces = "nt.signal(recording)"
+    if told.get("low") is not None or told.get("high") is not None:
+        traces = f"nt.clean({traces}, low={told.get('low')!r}, high={told.get('high')!r})"
+    if told.get("sfreq") is not None:
+        traces = f"nt.resample({traces}, sfreq={told.get('sfreq')!r})"
     return traces if told.get("band") is None else f"nt.band_power({traces}, {tuple(told.get('band'))!r})"
 
 

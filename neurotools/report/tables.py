@@ -29,8 +29,47 @@ def motif_table(results: Results) -> pd.DataFrame:
         table["intervals"] = [int((owner == name).sum()) for name in names]
     if results.communities is not None:
         table["communities"] = [results.n_communities(name) for name in names]
+    if results.null is not None:
+        table["strength over chance"] = results.null["ratio"].to_numpy()
+        table["p, corrected"] = results.null["p_corrected"].to_numpy()
     if results.saved is not None and "all" not in results.saved:
         table["saved over one block (nats)"] = [results.saved.get(name, np.nan) for name in names.tolist()]
+    return table
+
+
+def condition_table(conditions: xr.Dataset) -> pd.DataFrame:
+    """One row per motif: its mean loading in every condition, and the test."""
+    mean = conditions["mean"].transpose("component", "condition")
+    table = pd.DataFrame({"motif": mean["component"].to_numpy()})
+    for name in mean["condition"].to_numpy():
+        table[f"mean, {name}"] = mean.sel(condition=name).to_numpy()
+    table["F"] = conditions["statistic"].to_numpy()
+    table["p"] = conditions["p_value"].to_numpy()
+    table["p, corrected"] = conditions["p_corrected"].to_numpy()
+    return table
+
+
+def uncertainty_table(results: Results) -> pd.DataFrame:
+    """One row per motif: how alike it is over resampled data, how firm intervals and communities are."""
+    held = results.uncertainty
+    assert held is not None
+    table = pd.DataFrame({"motif": components(results.fit)})
+    if "similarity" in held:
+        table["similarity to the fit"] = held["similarity"].mean("replicate").to_numpy()
+    if "edge_sd" in held and "edge_mean" in held:
+        dims = [dim for dim in held["edge_sd"].dims if dim != "component"]
+        spread, size = ((held[name] ** 2).sum(dims) for name in ("edge_sd", "edge_mean"))
+        table["spread of edges (% of size)"] = 100 * np.sqrt((spread / size).to_numpy())
+    if "interval_support" in held and results.connectome is not None:
+        owner = results.connectome["interval_component"].to_numpy()
+        support = held["interval_support"].to_numpy()
+        means = [support[owner == name] for name in components(results.fit)]
+        table["intervals found again (%)"] = [100 * one.mean() if one.size else np.nan for one in means]
+    if "n_blocks" in held:
+        blocks = held["n_blocks"].transpose("replicate", "component").to_numpy()
+        table["communities (5 to 95 %)"] = [
+            f"{low:.0f} to {high:.0f}" for low, high in np.quantile(blocks, (0.05, 0.95), axis=0).T
+        ]
     return table
 
 

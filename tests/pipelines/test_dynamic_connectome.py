@@ -7,17 +7,18 @@ import typing
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from neurotools.pipelines import dynamic_connectome
 from neurotools.pipelines.dynamic_connectome import Settings, analyse
 from neurotools.pipelines.runner import run
 
 import neurotools as nt
 from neurotools import schema
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError
 from neurotools.numerics import affinity as maths
 
 SMALL = nt.NTF(rank=2, n_restarts=2, max_iter=50, seed=0)
-QUICK = ["rank=2", "n_restarts=2", "max_iter=50", "degree_corrected=false"]
+QUICK = ["rank=2", "n_restarts=2", "max_iter=50", "degree_corrected=false", "nulls=2"]
 
 
 def two_groups(rng, n_time: int = 240) -> np.ndarray:
@@ -62,8 +63,8 @@ def spikes(rng):
 )
 def test_the_same_pipeline_works_on_every_kind_of_recording(rng, make, dim, options):
     recording = schema.recording_tree(make(rng))
-    result = analyse(recording, Settings(model=SMALL, **options))
-    assert set(result.children) == {"fit", "communities", "connectome"}
+    result = analyse(recording, Settings(model=SMALL, nulls=2, **options))
+    assert set(result.children) == {"fit", "communities", "connectome", "null"}
     assert result["fit/motif"].dims == ("component", dim, f"{dim}_to")
     assert result["connectome/label"].dims == ("component", dim)
     assert float(result["fit"].attrs["relative_error"]) < 0.9
@@ -78,7 +79,7 @@ def test_a_clock_that_is_not_regular_is_mended_only_when_asked(rng):
     recording = schema.recording_tree({"calcium/activity": activity})
     with pytest.raises(SchemaError, match="regular clock"):
         analyse(recording, Settings(model=SMALL, smooth_s=0.1))
-    result = analyse(recording, Settings(model=SMALL, smooth_s=0.1, sfreq=20.0))
+    result = analyse(recording, Settings(model=SMALL, smooth_s=0.1, sfreq=20.0, nulls=0))
     np.testing.assert_allclose(np.diff(result["fit/time"]), 0.05, rtol=1e-9)
     with pytest.raises(SettingsError, match="rate, in Hz"):
         Settings(sfreq=-1.0)
@@ -138,12 +139,12 @@ def test_several_subjects_in_one_recording_share_their_motifs(rng):
     both = [regions(rng)["fmri/bold"] for _ in range(2)]
     bold = xr.concat(both, dim=xr.DataArray(["s1", "s2"], dims="subject", name="subject"))
     bold.attrs = both[0].attrs
-    result = analyse(schema.recording_tree({"fmri/bold": bold}), Settings(model=SMALL))
+    result = analyse(schema.recording_tree({"fmri/bold": bold}), Settings(model=SMALL, nulls=0))
     assert result["fit/subject_loading"].dims == ("component", "subject")
 
 
 def test_a_layout_without_motifs_gets_communities_too(rng):
-    settings = Settings(model=nt.NTF(rank=2, layout="symcp", n_restarts=2, max_iter=50))
+    settings = Settings(model=nt.NTF(rank=2, layout="symcp", n_restarts=2, max_iter=50), nulls=0)
     result = analyse(schema.recording_tree(calcium(rng)), settings)
     assert "unit_loading" in result["fit"].data_vars
     assert result["connectome/label"].dims == ("component", "unit")
@@ -169,7 +170,7 @@ def test_of_several_arrays_one_is_named(rng):
     recording = schema.recording_tree({**calcium(rng), **regions(rng)})
     with pytest.raises(SchemaError, match="several arrays"):
         analyse(recording, Settings(model=SMALL))
-    result = analyse(recording, Settings(model=SMALL, signal="fmri/bold"))
+    result = analyse(recording, Settings(model=SMALL, signal="fmri/bold", nulls=0))
     assert "region" in result["fit"].dims
     with pytest.raises(SettingsError, match=r"(?s)no array 'fmri/bolt'.*Did you mean 'fmri/bold'"):
         analyse(recording, Settings(model=SMALL, signal="fmri/bolt"))
@@ -187,3 +188,56 @@ def test_impossible_settings_are_refused_before_any_work(wrong):
 def test_the_kernels_that_may_be_set_are_those_there_are():
     assert set(typing.get_args(dynamic_connectome.Kernel)) == set(maths.KERNELS)
     assert set(typing.get_args(dynamic_connectome.Normalise)) == set(maths.NORMALISERS)
+
+
+def test_tests_of_motifs_stand_in_the_result_the_tables_and_the_page(tmp_path):
+    source, _ = nt.simulate.stimulated_communities(
+        n_units=10, n_motifs=2, n_subjects=4, missing=0.1, duration_s=110.0, sfreq=5.0, seed=0
+    )
+    nt.save(source, tmp_path / "animals.nc")
+    quick = [*QUICK[:-1], "smooth_s=0.4", "normalise=none", "nulls=19", "replicates=2", "min_pause_s=1.0"]
+    told = ["conditions=events/trial_type", "permutations=99"]
+    outcome = run("dynamic-connectome", tmp_path / "animals.nc", tmp_path / "out", overrides=[*quick, *told])
+    assert outcome.exit_status == 0, outcome.records
+    result = nt.open_fit(tmp_path / "out" / "fit.nc")
+    assert result["fit"]["subject_loading"].sizes == {"component": 2, "subject": 4}
+    assert (result["null"]["ratio"] > 1).all()
+    again = nt.compare_conditions(
+        result["fit"].to_dataset(), source["events"].to_dataset(), n_permutations=99
+    )
+    xr.testing.assert_equal(result["conditions"].to_dataset(), again)
+    assert {"coassignment", "active_prob", "edge_sd", "interval_support"} <= set(
+        result["uncertainty"].data_vars
+    )
+    motifs = pd.read_csv(tmp_path / "out/tables/motifs.tsv", sep="\t")
+    np.testing.assert_allclose(motifs["p_corrected"], result["null"]["p_corrected"])
+    assert pd.read_csv(tmp_path / "out/tables/conditions.tsv", sep="\t").shape[0] == 4
+    drawn = {path.stem for path in (tmp_path / "out/figures").glob("*.png")}
+    assert {"motif_null", "active_prob", "coassignment", "conditions", "subject_loadings"} <= drawn
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "Which motifs change between conditions?" in page
+
+
+def test_what_tells_conditions_is_looked_for_by_name(rng):
+    recording = schema.recording_tree(calcium(rng), kind="calcium")
+    recording["events"] = schema.events_table([1.0, 3.0], 1.0, ["a", "b"])
+    traces = recording["calcium/activity"]
+    table, column = dynamic_connectome.conditions_of(recording, traces, "events/trial_type")
+    assert (column, table["onset"].values.tolist()) == ("trial_type", [1.0, 3.0])
+    labelled = traces.assign_coords(phase=("time", np.repeat(["x", "y"], 120)))
+    assert dynamic_connectome.conditions_of(recording, labelled, "phase")[0].dims == ("time",)
+    with pytest.raises(SettingsError, match=r"'events/trial_typ'.*events/trial_type"):
+        dynamic_connectome.conditions_of(recording, traces, "events/trial_typ")
+    for wrong in ({"nulls": -1}, {"replicates": 1}, {"min_pause_s": -1.0}, {"max_units": 1}, {"low": 0.0}):
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            Settings(**wrong)
+
+
+def test_too_little_time_for_a_null_is_said_and_the_rest_goes_on(rng):
+    recording = schema.recording_tree(
+        {"calcium/activity": schema.continuous(two_groups(rng, 40), dim="unit", sfreq=20.0, units="1")},
+        kind="calcium",
+    )
+    with pytest.warns(NeurotoolsWarning, match="not compared with chance: there is too little time"):
+        result = analyse(recording, Settings(model=SMALL, smooth_s=0.1))
+    assert "null" not in result.children

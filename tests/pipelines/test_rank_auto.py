@@ -24,7 +24,7 @@ def recording(coupled):
 
 def settings(**options):
     model = nt.NTF(rank=5, n_restarts=2, max_iter=40, tol=1e-4)
-    return module.Settings(model=model, auto_rank=True, rank_scan=(1, 2, 3), rank_nulls=3, **options)
+    return module.Settings(model=model, auto_rank=True, rank_scan=(1, 2, 3), rank_nulls=3, nulls=0, **options)
 
 
 def test_the_rank_of_the_fit_is_the_one_that_was_chosen():
