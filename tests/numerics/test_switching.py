@@ -387,6 +387,16 @@ def test_an_outside_draw_is_recovered_to_the_published_bounds(shared):
     assert causal >= -0.8455
 
 
+# ---- the chain ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("stickiness", [0.0, 25.0])
+def test_the_sticky_prior_counts_as_so_many_stays(stickiness, rng):
+    given = replace(problem(rng), stickiness=stickiness)
+    found = switching.posterior(switching.random_start(switching.one_state(given), 2, 0.5, (0,)), given)
+    moves = np.exp(switching_chain.transition_step(found, given))
+    counts = found.pair_sum + stickiness * np.eye(2)
+    np.testing.assert_allclose(moves, counts / counts.sum(axis=1, keepdims=True), rtol=1e-9)
+
+
 # ---- starts that go wrong -------------------------------------------------------------------------------
 def test_an_objective_that_is_no_number_is_no_candidate():
     assert switching_fit.highest([float("nan"), -3.0, -2.0, float("inf")]) == 2
