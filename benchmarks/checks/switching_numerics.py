@@ -268,11 +268,12 @@ def simulated(seed: int, truth: Truth) -> tuple[np.ndarray, np.ndarray, int]:
     spread = start_spread(x, [0.5, 0.5, 0.5])
     runs = [
         switching.expectation_maximisation(
-            switching_starts.start(base, given, 2, spread, (seed, k)), given, 300, 1e-10
+            switching_starts.start(base, given, 2, spread, (seed, k)), given, 300, 1e-6
         )
         for k in range(STARTS)
     ]
-    params = max(runs, key=lambda run: run[2][-1])[0]
+    best = max(runs, key=lambda run: run[2][-1])[0]
+    params = switching.expectation_maximisation(best, given, 300, 1e-10)[0]
     errors = switching_errors.together(params, given)
     away = [((params.weights[order] - weights) ** 2).sum() for order in ([0, 1], [1, 0])]
     order = np.array([[0, 1], [1, 0]][int(np.argmin(away))])
