@@ -39,6 +39,7 @@ from benchmarks.checks import (
     switching_objectives,
     switching_priors,
     tensors,
+    tensortools_speed,
     worms,
 )
 from benchmarks.record import Check
@@ -68,10 +69,12 @@ RANKS = (
 )
 STREAMING = ("neurotools/numerics/streaming.py", "neurotools/signals/streaming.py")
 BLOCK_MODEL = (
-    "neurotools/models/block_model.py",
-    "neurotools/numerics/blockmodel.py",
-    "neurotools/numerics/blocksearch.py",
-    "neurotools/numerics/kernels/numba_blockmodel.py",
+    "neurotools/models/block_model",
+    *(
+        f"neurotools/numerics/block{part}.py"
+        for part in ("model", "nested", "predict", "sampling", "search", "weights")
+    ),
+    *(f"neurotools/numerics/kernels/numba_block{part}.py" for part in ("model", "moves", "splits", "terms")),
 )
 LIBRARIES = (
     "neurotools/arrays.py",
@@ -278,10 +281,16 @@ CHECKS = {
             name="traces_to_intervals",
             title="10,000 units and 10,000 moments, from traces to intervals",
             run=scale.traces_to_intervals,
-            code=(*FACTORISATION, *BLOCK_MODEL, f"{CHECKS_HERE}/scale.py"),
+            code=(
+                *FACTORISATION,
+                *BLOCK_MODEL,
+                "neurotools/evaluate/dynamic.py",
+                "neurotools/evaluate/largest.py",
+                f"{CHECKS_HERE}/scale.py",
+            ),
             kind="speed",
             group="long",
-            budget_s=1500.0,
+            budget_s=600.0,
         ),
         Check(
             name="hals_tensorly",
@@ -466,6 +475,19 @@ CHECKS = {
             title="Sweeps of the factorisation beside tensorly, one thread",
             run=ntf.rows,
             code=(*SWEEPS, "neurotools/numerics/cp.py", "benchmarks/ntf.py", "benchmarks/sweeps.py"),
+            kind="speed",
+        ),
+        Check(
+            name="ntf_speed_tensortools",
+            title="Sweeps of the factorisation beside tensortools, and of restarts together",
+            run=tensortools_speed.beside_tensortools,
+            code=(
+                "neurotools/numerics/cp.py",
+                "neurotools/numerics/tensor.py",
+                "benchmarks/sweeps.py",
+                "benchmarks/peers/tensortools_sweeps.py",
+                f"{CHECKS_HERE}/tensortools_speed.py",
+            ),
             kind="speed",
         ),
         Check(
