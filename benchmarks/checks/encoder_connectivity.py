@@ -22,7 +22,7 @@ TR = 0.72  # s
 N_TIMES, LENGTH = 1200, 50
 N_MASKS = 4  # draws of hidden regions for each window
 TRAINING: dict[str, Any] = {
-    "width": 64, "decoder_layers": 2, "sequence": 7, "steps": 800, "batch": 16, "rate": 1e-3,
+    "width": 64, "decoder_layers": 2, "sequence": 7, "steps": 2000, "batch": 16, "rate": 2e-3,
     "check_every": 100, "patience": 0,
 }  # fmt: skip
 BASELINES = ("window before", "mean of all other windows", "mean of window before and after")
@@ -277,7 +277,7 @@ def rest() -> list[Row]:
         train = {k: v for k, v in recordings.items() if k not in held}
         test = {k: recordings[k] for k in held}
         with tempfile.TemporaryDirectory() as place:
-            of = trained(train, seed, place)
+            of = trained(train, seed, place, steps=600)
             found += [areas(of, one, k) for k, one in enumerate(test.values())]
             known, new = cut(train), cut(test)
             for name, (_, features) in kinds_of_features(of, known, new).items():
