@@ -45,13 +45,24 @@ nt.plot.plot_rank_scan(nothing)
 print("chosen:", nothing.attrs["selected_rank"], "-", nothing.attrs["reason"])
 
 # %%
+# Which of them?
+# --------------
+# Each motif is learned from every other stretch of time and measured in the stretches between, where shifted
+# neurons are measured, too. A motif that only one half of the song has does not come back.
+
+rank = max(4, scan.attrs["selected_rank"])
+fit = nt.NTF(rank=rank, n_restarts=3, tol=1e-4, seed=0).fit(affinity)
+null = nt.motif_null(nt.NTF(rank=rank, n_restarts=3, tol=1e-4), affinity, fit, n_null=39)
+nt.plot.plot_motif_null(null)
+print("strength over that of shifted neurons:", null["ratio"].values.round(1))
+print("p, corrected:", null["p_corrected"].values)
+
+# %%
 # How sure is an edge?
 # --------------------
 # Stretches of time are drawn with replacement, and the motifs are learned anew. An edge of the first motif is
 # worth talking about when it is larger than its spread. Most are not: 22 s of song are little.
 
-rank = max(1, scan.attrs["selected_rank"])
-fit = nt.NTF(rank=rank, n_restarts=3, tol=1e-4, seed=0).fit(affinity)
 again = nt.bootstrap_motifs(
     nt.NTF(rank=rank, n_restarts=1, tol=1e-4), affinity, fit, n_replicates=8, block_s=1.0
 )

@@ -271,7 +271,7 @@ def conditions_of(
 ) -> tuple[xr.Dataset | xr.DataArray, str]:
     """What tells the conditions, and the column that does, where it is a table."""
     if name in traces.coords:
-        return traces[name], name
+        return traces[name].reset_coords(drop=True), name
     node, _, column = name.rpartition("/")
     if node in recording.children and column in recording[node].data_vars:
         return recording[node].to_dataset(), column

@@ -225,7 +225,10 @@ def test_what_tells_conditions_is_looked_for_by_name(rng):
     table, column = dynamic_connectome.conditions_of(recording, traces, "events/trial_type")
     assert (column, table["onset"].values.tolist()) == ("trial_type", [1.0, 3.0])
     labelled = traces.assign_coords(phase=("time", np.repeat(["x", "y"], 120)))
-    assert dynamic_connectome.conditions_of(recording, labelled, "phase")[0].dims == ("time",)
+    found, _ = dynamic_connectome.conditions_of(recording, labelled, "phase")
+    assert found.dims == ("time",)
+    assert "phase" not in found.coords  # else it has no content hash
+    nt.content_hash(found)
     with pytest.raises(SettingsError, match=r"'events/trial_typ'.*events/trial_type"):
         dynamic_connectome.conditions_of(recording, traces, "events/trial_typ")
     for wrong in ({"nulls": -1}, {"replicates": 1}, {"min_pause_s": -1.0}, {"max_units": 1}, {"low": 0.0}):
