@@ -17,6 +17,7 @@ import xarray as xr
 
 import neurotools as nt
 from neurotools.errors import SettingsError
+from neurotools.provenance import settings_dict
 
 from .dynamic_connectome import named_array
 from .steps import Step, directly
@@ -167,23 +168,8 @@ def page(
     provenance: Mapping[str, Any],
 ) -> str:
     """The report, as the text of one self-contained page."""
-    report = nt.report
     said = nt.encoders.unpacked(result["checkpoint"].to_dataset())
-    return report.build_report(
-        f"{settings.encoder} trained on {provenance['recording']}",
-        [
-            report.Section(
-                "Training",
-                [
-                    report.Figure(
-                        figures["training"],
-                        "What is minimised, on the windows that are trained on and on those held out.",
-                        alt="Losses over training steps, falling where something is learned.",
-                    )
-                ],
-            ),
-            report.Section(
-                "Card", [report.Code(said["card.md"].decode())], lead="What the checkpoint says of itself."
-            ),
-        ],
-    )
+    return nt.report.training_report(
+        recording, result["fit"].to_dataset(), said["card.md"].decode(),
+        settings=settings_dict(settings), provenance=provenance, figures=figures,
+    )  # fmt: skip

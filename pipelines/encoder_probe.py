@@ -14,6 +14,7 @@ import xarray as xr
 
 import neurotools as nt
 from neurotools.errors import SettingsError
+from neurotools.provenance import settings_dict
 
 from .dynamic_connectome import named_array
 from .steps import Step, directly
@@ -147,14 +148,10 @@ def page(
     provenance: Mapping[str, Any],
 ) -> str:
     """The report, as the text of one self-contained page."""
-    report = nt.report
-    picture = report.Figure(
-        figures["scores"],
-        "Balanced accuracy of linear probes; each stretch of trials was held out once.",
-        alt="One bar for the encoder's features and one for band power, with intervals, beside chance.",
-    )
-    return report.build_report(
-        f"What features tell about events in {provenance['recording']}",
-        [report.Section("Scores", [picture, report.Table(tables(result)["scores"], "Scores")])],
-        subtitle=f"Encoder: {settings.checkpoint}",
+    return nt.report.probe_report(
+        recording,
+        tables(result)["scores"],
+        settings=settings_dict(settings),
+        provenance=provenance,
+        figures=figures,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 import pandas as pd
 import pytest
 from neurotools.pipelines import encoder_pretrain, encoder_probe
@@ -42,6 +45,14 @@ def test_probes_stand_beside_band_power(pretrained, tmp_path):
     assert table["features"].tolist() == ["encoder", "band_power"]
     assert (table["score_low"] <= table["score"]).all()
     assert (table["score"] <= table["score_high"]).all()
+
+    for page, cited in ((checkpoint / "report.html", "Spieler"), (tmp_path / "out/report.html", "Schalk")):
+        text = page.read_text()
+        for part in ("methods", "provenance", "do-it-again", "what-this-does-not-show", "recording"):
+            assert f'<section id="{part}">' in text, part
+        assert cited in text
+        [code] = re.findall(r"<h3>From Python</h3><pre><code>(.*?)</code></pre>", text, re.DOTALL)
+        compile(html.unescape(code), page.name, "exec")
 
 
 def test_settings_that_cannot_be_are_refused():
