@@ -220,7 +220,7 @@ def choice_states(shape: Shape, settings: Any) -> tuple[Terms, float]:
 def bicluster(shape: Shape, settings: Any) -> tuple[Terms, float]:
     """Sweeps over units and bins; chains run side by side, as far as there are processors."""
     sweeps = settings.draws + settings.tune
-    each = 2e-3 + 1.5e-6 * shape.rows * shape.samples + 2e-5 * shape.samples
+    each = 2e-3 + 3.5e-6 * shape.rows * shape.samples + 3.5e-5 * shape.samples
     kept = 8.0 * settings.chains * settings.draws * (shape.rows + shape.samples) * 2
     in_turn = -(-settings.chains // min(settings.chains, measure.available_cpus()))
     return {"draws": 1.0 + in_turn * sweeps * each, "partitions": 2.0 + 1e-8 * kept}, 4 * kept
