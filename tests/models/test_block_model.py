@@ -9,7 +9,7 @@ import xarray as xr
 from neurotools import provenance
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError
 from neurotools.models.block_model import BlockModel
-from neurotools.numerics import blockmodel
+from neurotools.numerics import blockmodel, blockpredict
 from neurotools.numerics.partitions import coassignment, normalised_mutual_information
 from neurotools.registry import model_of
 
@@ -43,7 +43,7 @@ def likeness(fit, labels):
     return normalised_mutual_information(fit["label"].to_numpy(), np.asarray(labels, dtype=int))
 
 
-# ---- recovery -------------------------------------------------------------------------------------------
+# ---- recovery -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(3))
 def test_five_planted_blocks_are_found(seed):
     rng = np.random.default_rng(seed)
@@ -98,7 +98,153 @@ def test_hubs_in_one_community_are_told_from_communities():
     assert fit["degree_effect"].to_numpy()[hubs].mean() > fit["degree_effect"].to_numpy()[~hubs].mean() + 1
 
 
-# ---- reference graphs -------------------------------------------------------------------------------------
+# ---- other weights ------------------------------------------------------------------------------------
+def other_weights(name, rng, labels):
+    """Every pair of blocks is joined alike; only the weights inside a block differ from those between."""
+    same = labels[:, None] == labels
+    weights = {
+        "lognormal": np.exp(rng.normal(1.5 * same, 0.8)),
+        "normal": rng.normal(1.5 * same - 0.3, 0.8),
+        "poisson": rng.poisson(0.4 + 1.2 * same).astype(float),
+        "zero-inflated": 1.0 + rng.poisson(0.5 + 1.5 * same),
+    }[name]
+    edges = rng.random(same.shape) < (1.0 if name == "poisson" else 0.5)
+    weights = np.triu(weights * edges, 1)
+    return weights + weights.T
+
+
+@pytest.mark.parametrize("name", ["lognormal", "normal", "poisson", "zero-inflated"])
+def test_communities_that_differ_in_their_weights_alone_are_found(name, tmp_path):
+    rng = np.random.default_rng(5)
+    labels = np.repeat([0, 1, 2], 20)
+    motif, model = as_motif(other_weights(name, rng, labels)), BlockModel(weights=name)
+    fit = model.fit(motif)
+    assert likeness(fit, labels) >= 0.9
+    assert model_of(fit) == model
+    again = as_motif(other_weights(name, rng, labels))
+    alone = model.fit(motif * 0 + np.rint(again.to_numpy().mean()) * (1 - np.eye(60)))
+    assert model.score(fit, again) > model.score(alone, again)
+    same = (labels[:, None] == labels) & ~np.eye(60, dtype=bool)
+    expected = model.predict(fit, motif).to_numpy()
+    assert expected[same].mean() == pytest.approx(motif.to_numpy()[same].mean(), rel=0.1)
+    xr.testing.assert_identical(provenance.open_saved(provenance.save(fit, tmp_path / "fit.nc")), fit)
+
+
+@pytest.mark.parametrize("name", ["lognormal", "normal", "poisson", "zero-inflated"])
+def test_no_communities_in_other_weights(name):
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        motif = as_motif(other_weights(name, rng, np.zeros(60, dtype=int)))
+        assert BlockModel(weights=name).fit(motif)["n_blocks"] == 1
+
+
+def test_the_family_that_made_the_weights_describes_them_most_shortly():
+    rng = np.random.default_rng(2)
+    labels = np.repeat([0, 1], 25)
+    for name, drawn in (
+        ("exponential", draw(rng, labels, 0.5, 1 + 2 * np.eye(2))),
+        ("lognormal", other_weights("lognormal", rng, labels)),
+    ):
+        lengths = {
+            family: float(
+                BlockModel(weights=family, degree_corrected=False)
+                .fit(as_motif(drawn))["description_length"]
+                .min()
+            )
+            for family in ("exponential", "lognormal", "normal")
+        }
+        assert min(lengths, key=lengths.get) == name
+
+
+def test_negative_weights_are_taken_by_the_normal_family_alone(rng):
+    labels = np.repeat([0, 1], 10)
+    weights = other_weights("normal", rng, labels)
+    assert BlockModel(weights="normal").fit(as_motif(weights))["weight_unit"] > 0
+    with pytest.raises(SchemaError, match=r"(?s)negative.*weights='normal'"):
+        BlockModel(weights="lognormal").fit(as_motif(weights))
+
+
+@pytest.mark.parametrize("name", ["poisson", "zero-inflated"])
+def test_counts_must_be_whole(name, three_blocks):
+    with pytest.raises(SchemaError, match="needs counts"):
+        BlockModel(weights=name).fit(three_blocks[0])
+
+
+# ---- hierarchies --------------------------------------------------------------------------------------
+def test_nested_levels_have_names(rng):
+    groups, labels = np.repeat(np.arange(2), 48), np.repeat(np.arange(8), 12)
+    near = 0.02 + 0.18 * (groups[:, None] == groups) + 0.75 * (labels[:, None] == labels)
+    weights = np.triu((rng.random((96, 96)) < near) * rng.exponential(size=(96, 96)), 1)
+    model = BlockModel(nested=True, degree_corrected=False)
+    motif = as_motif(weights + weights.T)
+    fit = model.fit(motif)
+    assert fit["label"].dims == ("level", "unit")
+    assert list(fit["level"].to_numpy()) == list(range(fit.sizes["level"]))
+    assert fit["n_blocks"] == fit["n_blocks_level"][0] == 8
+    assert fit["n_blocks_level"][-1] == 1
+    assert likeness(fit.isel(level=0), labels) >= 0.95
+    # The two groups come from which blocks are joined alone.
+    assert likeness(fit.isel(level=1), groups) == pytest.approx(1.0)
+    for level in range(fit.sizes["level"] - 1):
+        lower, upper = fit["label"].to_numpy()[level : level + 2]
+        assert len(set(zip(lower, upper, strict=True))) == lower.max() + 1
+    assert (
+        fit["description_length"].min() < PLAIN.fit(as_motif(weights + weights.T))["description_length"].min()
+    )
+    predicted = model.predict(fit, motif)
+    assert predicted.shape == (96, 96)
+    assert np.isfinite(model.score(fit, motif))
+
+
+def test_nested_fit_of_components_pads_levels_and_finds_nothing_in_nothing(rng):
+    none = draw(rng, np.zeros(40, dtype=int), 0.3, 1.0)
+    some = draw(rng, np.repeat(np.arange(4), 10), 0.05 + 0.8 * np.eye(4), 1.0)
+    fit = BlockModel(nested=True, degree_corrected=False).fit(as_motif(np.stack([none, some])))
+    assert fit["label"].dims == ("component", "level", "unit")
+    assert not fit["label"][0].any()
+    assert fit["n_blocks"].to_numpy().tolist() == [1, 4]
+
+
+# ---- a partition that motifs share --------------------------------------------------------------------
+def layers(rng, labels):
+    """One motif per row of labels: blocks dense inside, each motif with its own strength."""
+    return as_motif(
+        np.stack([draw(rng, one, 0.1 + 0.5 * np.eye(one.max() + 1), 1.0 + k) for k, one in enumerate(labels)])
+    )
+
+
+def test_motifs_that_share_communities_share_a_partition(rng):
+    labels = np.repeat([0, 1, 2], 10)
+    motif = layers(rng, np.stack([labels] * 4))
+    fit = BlockModel(shared="auto", degree_corrected=False).fit(motif)
+    assert fit["chosen_arrangement"] == "shared"
+    assert list(fit["arrangement"].to_numpy()) == ["separate", "shared"]
+    lengths = fit["arrangement_description_length"]
+    assert lengths.sel(arrangement="shared") < lengths.sel(arrangement="separate") - 10
+    assert fit["label"].dims == ("component", "unit")
+    assert (fit["label"] == fit["label"][0]).all()
+    assert likeness(fit.isel(component=0), labels) >= 0.9
+    # Nats of the components add up to the whole, and the partition is paid for once.
+    total = fit["description_length"].sum()
+    assert total == pytest.approx(lengths.sel(arrangement="shared").item(), abs=1e-8)
+    whole = blockmodel.description_length(motif.to_numpy(), fit["label"][0].to_numpy())
+    assert total == pytest.approx(whole, abs=1e-8)
+
+
+def test_motifs_with_their_own_communities_keep_their_own_partitions(rng):
+    labels = np.stack([np.arange(40) * 2 // 40, np.arange(40) % 2])
+    fit = BlockModel(shared="auto", degree_corrected=False).fit(layers(rng, labels))
+    assert fit["chosen_arrangement"] == "separate"
+    for k in range(2):
+        assert likeness(fit.isel(component=k), labels[k]) >= 0.9
+
+
+def test_sharing_needs_several_motifs(three_blocks):
+    with pytest.raises(SchemaError, match="several components"):
+        BlockModel(shared=True).fit(three_blocks[0])
+
+
+# ---- reference graphs ---------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "least"),
     [
@@ -147,7 +293,7 @@ def test_null_reference_has_no_communities(shared):
     assert BlockModel().fit(as_motif(stored["W"]))["n_blocks"] == 1
 
 
-# ---- promises of the result -------------------------------------------------------------------------------
+# ---- promises of the result ---------------------------------------------------------------------------
 def test_result_is_labelled_and_numbered_largest_first(three_blocks):
     motif, labels = three_blocks
     fit = BlockModel(seed=4).fit(motif)
@@ -235,7 +381,7 @@ def test_draws_say_how_firmly_units_belong_together(three_blocks):
     xr.testing.assert_identical(fit["label"], BlockModel().fit(motif)["label"])
 
 
-# ---- the other verbs --------------------------------------------------------------------------------------
+# ---- the other verbs ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("corrected", [True, False])
 def test_predicted_weights_are_those_of_the_blocks(corrected):
     rng = np.random.default_rng(2)
@@ -266,9 +412,13 @@ def test_score_prefers_the_communities_that_made_the_data():
 
 
 def _sums(motif, labels):
-    known = blockmodel.evidence_of(motif.to_numpy(), labels)
+    known = blockpredict.evidence_of(motif.to_numpy(), labels)
     dims = ("block", "block_to")
-    return {"edge_count": (dims, known.n_edges.astype(int)), "weight_sum": (dims, known.weight_sum)}
+    return {
+        "edge_count": (dims, known.n_edges.astype(int)),
+        "weight_sum": (dims, known.value * known.unit),
+        "weight_scale": known.scale,
+    }
 
 
 def test_score_of_components_is_that_of_each(rng):
@@ -297,7 +447,7 @@ def test_other_units_are_refused(three_blocks):
         PLAIN.predict(xr.Dataset(), motif)
 
 
-# ---- edges of what can come in ----------------------------------------------------------------------------
+# ---- edges of what can come in ------------------------------------------------------------------------
 def test_motif_without_edges_is_one_community_and_says_so():
     motif = as_motif(np.zeros((2, 6, 6)))
     with pytest.warns(NeurotoolsWarning, match="no edges"):
@@ -367,7 +517,9 @@ def test_too_many_units_are_refused_with_what_to_do():
     [
         ({"weights": "exponentiel"}, "Did you mean 'exponential'"),
         ({"degree_corrected": "yes"}, "'auto', True or False"),
-        ({"nested": True}, "not available yet"),
+        ({"shared": "no"}, "shared is 'auto', True or False"),
+        ({"nested": True, "n_draws": 3}, "drawn for one level"),
+        ({"nested": True, "weights": "poisson"}, "every pair counts alike"),
         ({"n_draws": -1}, "must not be negative"),
     ],
 )
