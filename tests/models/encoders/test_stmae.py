@@ -201,12 +201,18 @@ def test_it_learns_states_that_switch(tmp_path):
         attrs={"units": "1", "sfreq": 1.0},
     )  # fmt: skip
     model = nt.encoders.create(
-        "stmae-nano", steps=150, batch=16, sequence=1, temporal=0.0, rate=3e-3, check_every=75
-    )
-    fit = model.fit(nt.windows(bold, length_s=40.0), out=tmp_path / "fit")
+        "stmae-nano", steps=150, batch=16, sequence=1, temporal=0.0, rate=3e-3, check_every=75,
+        head={"steps": 30, "rate": 0.02, "check_every": 30, "pool": "mean", "freeze": True},
+    )  # fmt: skip
+    windows = nt.windows(bold, length_s=40.0).assign_coords(state=("window", state[::40]))
+    fit = model.fit(windows, out=tmp_path / "fit")
     # the mean graph reaches 0.86, the mean graphs of the true states 0.99
     assert float(fit["held_out_regions_auroc"][-1]) > 0.9
     assert float(fit["held_out_regions_correlations"][-1]) < 0.25
+    head = model.finetune(fit, windows, target="state", out=tmp_path / "head")
+    assert head.attrs["held_out_score"] > 0.9
+    said = model.predict(head, windows.isel(window=slice(160, None)))["label"].to_numpy()
+    assert np.mean(said == state[::40][160:].astype(str)) > 0.9
 
 
 # ---- what is refused ------------------------------------------------------------------------------------
