@@ -174,10 +174,6 @@ BICLUSTER_DATA = (
 WRITING = ("neurotools/provenance.py", "pipelines/outputs.py", "pipelines/job.py", "pipelines/steps.py")
 
 ENCODERS = "neurotools/models/encoders"
-NEUROFORMER = tuple(
-    f"{ENCODERS}/{name}.py"
-    for name in ("neuroformer", "neuroformer_recipe", "spike_tokens", "spike_windows", "training")
-)
 
 CHECKS = {
     check.name: check
@@ -1048,12 +1044,7 @@ CHECKS = {
             name="spike_connectivity",
             title="A spike transformer's attention on circuits that are known, beside GLM and correlograms",
             run=encoder_spikes.connectivity,
-            code=(
-                *NEUROFORMER,
-                f"{ENCODERS}/attention.py",
-                "neurotools/simulate/hubs.py",
-                f"{CHECKS_HERE}/encoder_spikes.py",
-            ),
+            code=encoder_spikes.CODE,
             kind="science",
             group="long",
             budget_s=1500.0,
@@ -1062,7 +1053,7 @@ CHECKS = {
             name="spike_velocity",
             title="Hand velocity from motor cortex: a small spike transformer beside ridge and a GRU",
             run=encoder_spikes.velocity,
-            code=(*NEUROFORMER, f"{CHECKS_HERE}/encoder_spikes.py"),
+            code=(*encoder_spikes.NETWORK, f"{CHECKS_HERE}/encoder_spikes.py"),
             kind="science",
             group="long",
             budget_s=1500.0,

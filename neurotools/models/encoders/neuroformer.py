@@ -13,7 +13,6 @@ the contrast follows van den Oord et al. (2018), arXiv 1807.03748, eq. 4, in one
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple, cast
@@ -24,10 +23,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.models.encoders.neuroformer_parts import (
+    BEHAVIOUR_NORMS,
+    FIRST_WEIGHTS,
+    PLACES,
+    PREDICTED_NORMS,
+    Standard,
+    waves,
+)
 
 UNIT_SHARE, BIN_SHARE, CONTRAST_SHARE = 0.45, 0.30, 0.25
 SPECIAL = ("SOS", "EOS", "PAD")  # behind the units, and behind the bins
-LONGEST_S = 10_000.0  # wavelength of the slowest sinusoid, over 2 pi
 
 
 # ---- settings -----------------------------------------------------------------------------------------
@@ -65,7 +71,11 @@ class NeuroformerSettings:
         so that its value is lost and only its time is seen.
     stimulus_place : {"sinusoid", "none"}
         How pieces of the stimulus know their place; published: ``"none"``.
-    dropout : float
+    first_weights : {"small", "wide"}
+        Normal with deviation 0.02 everywhere, as published; or one over the root of a layer's inputs, and 0.5
+        for units, which learns faster what many spikes tell together.
+    dropout, attention_dropout : float
+        Of activations, and of attention; the latter keeps attention from its fused and much faster form.
     """
 
     n_units: int = 0
@@ -91,12 +101,15 @@ class NeuroformerSettings:
     padding: str = "hidden"
     behaviour_norm: str = "standard"
     stimulus_place: str = "sinusoid"
+    first_weights: str = "small"
     dropout: float = 0.2
+    attention_dropout: float = 0.2
 
     def __post_init__(self) -> None:
         lookup("treatment of padding", self.padding, dict.fromkeys(("hidden", "seen")))
         lookup("norm of behaviour", self.behaviour_norm, BEHAVIOUR_NORMS)
         lookup("place of the stimulus", self.stimulus_place, PLACES)
+        lookup("kind of first weights", self.first_weights, FIRST_WEIGHTS)
         known = ("stimulus",) * bool(self.stimulus) + self.behaviour
         for name in self.contrast if self.n_units else ():  # before that, data will say what there is
             lookup("contrast", name, dict.fromkeys(known))
@@ -188,7 +201,7 @@ class Block(nn.Module):
     def __init__(self, settings: NeuroformerSettings) -> None:
         super().__init__()
         width = settings.width
-        self.heads, self.share = settings.heads, settings.dropout
+        self.heads, self.share = settings.heads, settings.attention_dropout
         self.norm_query, self.norm_feed, self.norm_out = (nn.LayerNorm(width) for _ in range(3))
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -276,57 +289,6 @@ class BehaviourEncoder(nn.Module):
         return self.outward(functional.gelu(self.inward(self.norm(value[:, None]))))
 
 
-class Standard(nn.Module):
-    """A number in deviations from its mean, both set from data before the first step."""
-
-    shift: Tensor
-    width: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("shift", torch.zeros(1))
-        self.register_buffer("width", torch.ones(1))
-
-    def forward(self, value: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Deviations."""
-        return (value - self.shift) / self.width
-
-    def back(self, deviation: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Numbers again."""
-        return deviation * self.width + self.shift
-
-    @torch.no_grad()
-    def start(self, value: Float[Tensor, " batch"]) -> None:
-        """Take mean and deviation from these values."""
-        self.shift.copy_(value.mean())
-        self.width.copy_(value.std(correction=0).clamp_min(1e-6))
-
-
-BEHAVIOUR_NORMS: dict[str, Callable[[], nn.Module]] = {"standard": Standard, "layer": lambda: nn.LayerNorm(1)}
-PREDICTED_NORMS: dict[str, Callable[[], nn.Module]] = {"standard": Standard, "layer": nn.Identity}
-
-
-def waves(place: Float[Tensor, "*batch"], width: int) -> Float[Tensor, "*batch width"]:
-    """Sines on even and cosines on odd columns, of wavelengths from 2 pi to 10,000 times that."""
-    speed = LONGEST_S ** (-torch.arange(0, width, 2, device=place.device, dtype=place.dtype) / width)
-    angle = place[..., None] * speed
-    return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)[..., :width]
-
-
-def sinusoids_of(pieces: Float[Tensor, "batch time height breadth width"]) -> Tensor:
-    """A third of the width for each axis."""
-    part = -(-pieces.shape[-1] // 6) * 2
-    codes = [
-        waves(torch.arange(n, device=pieces.device, dtype=pieces.dtype), part) for n in pieces.shape[1:4]
-    ]
-    grid = [codes[0][:, None, None], codes[1][None, :, None], codes[2][None, None]]
-    shape = (*pieces.shape[1:4], part)
-    return torch.cat([code.expand(shape) for code in grid], -1)[..., : pieces.shape[-1]]
-
-
-PLACES: dict[str, Callable[[Tensor], Tensor]] = {"none": torch.zeros_like, "sinusoid": sinusoids_of}
-
-
 # ---- the whole --------------------------------------------------------------------------------------------
 class NeuroformerNetwork(nn.Module):
     """Sentences of spikes to logits of the next spike."""
@@ -354,7 +316,7 @@ class NeuroformerNetwork(nn.Module):
         self.head_behaviour = nn.ModuleList(nn.Linear(width, 1) for _ in settings.predicted)
         scale = PREDICTED_NORMS[settings.behaviour_norm]
         self.predicted_norm = nn.ModuleList(scale() for _ in settings.predicted)
-        self.apply(small)
+        self.apply(FIRST_WEIGHTS[settings.first_weights])
 
     def forward(self, inputs: Inputs, kept: list[Tensor] | None = None) -> Outputs:
         """Everything that is predicted; attention to history joins ``kept``, block by block."""
@@ -495,11 +457,3 @@ def causal(tokens: Float[Tensor, "batch token width"]) -> Bool[Tensor, "token to
     """Each token sees itself and what came before."""
     n = tokens.shape[1]
     return torch.ones(n, n, dtype=torch.bool, device=tokens.device).tril()
-
-
-def small(module: nn.Module) -> None:
-    """First weights: small, so that the sum of many branches begins near its input."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -21,8 +21,8 @@ from neurotools.models.encoders.neuroformer import (
     NeuroformerNetwork,
     NeuroformerSettings,
     Spikes,
-    Standard,
 )
+from neurotools.models.encoders.neuroformer_parts import Standard
 from neurotools.models.encoders.recipe import Batch, Given, Parts, Recipe, Stage
 
 

@@ -70,7 +70,8 @@ PRESETS = {
         "neuroformer", "spikes", "Neuroformer in small: any units, windows of nt.encoders.spike_windows",
         {"width": 64, "heads": 4, "current_layers": 1, "history_layers": 2, "stimulus_layers": 1,
          "stimulus_self_layers": 1, "behaviour_layers": 1, "state_layers": 1, "current_tokens": 64,
-         "history_tokens": 256, "dropout": 0.1, "scale": "none", **NANO_STEPS, "batch": 64},
+         "history_tokens": 256, "dropout": 0.1, "attention_dropout": 0.0, "scale": "none", **NANO_STEPS,
+         "batch": 64},
     ),
     "neuroformer-base": Preset(
         "neuroformer", "spikes", "Neuroformer in the published size and form: bins of 10 ms, 50 ms told",

@@ -111,8 +111,7 @@ def decode(model: Any, fit: xr.Dataset, windows: xr.DataArray) -> xr.Dataset:
     """
     held, found, scale = reading.laid_out(model, fit, windows)
     network = held.body
-    names = network.settings.predicted if isinstance(network, NeuroformerNetwork) else ()
-    if not names:
+    if not isinstance(network, NeuroformerNetwork) or not network.settings.predicted:
         raise SettingsError(
             "this fit tells no behaviour", code="NT-SET-003", found=held.architecture,
             fix='create the encoder with predicted=("speed",), or finetune it with target="speed"',
@@ -123,7 +122,10 @@ def decode(model: Any, fit: xr.Dataset, windows: xr.DataArray) -> xr.Dataset:
         return network.told(network(inputs).behaviour)
 
     values = reading.computed(model, held, found, scale, act).astype("float64")
-    return xr.Dataset({name: ("window", values[:, k]) for k, name in enumerate(names)}, coords=found.coords())
+    return xr.Dataset(
+        {name: ("window", values[:, k]) for k, name in enumerate(network.settings.predicted)},
+        coords=found.coords(),
+    )
 
 
 # ---- where the history comes from --------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from neurotools.models.encoders.neuroformer import (
     NeuroformerNetwork,
     NeuroformerSettings,
     Spikes,
-    waves,
 )
+from neurotools.models.encoders.neuroformer_parts import waves
 
 FORWARD, LOSS, GRADIENT = 1e-5, 1e-6, 1e-4
 
