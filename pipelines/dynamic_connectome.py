@@ -44,7 +44,7 @@ GIVES = {
 
 Kernel = Literal["geomean", "product", "min", "ratio", "anti", "lagged", "corr_window", "mtd", "edge"]
 Normalise = Literal["max", "percentile99", "none"]
-Surrogate = Literal["circular_shift", "phase_randomise"]
+Surrogate = Literal["circular_shift", "phase_randomise", "common_phases"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,9 @@ class Settings:
         Where there are more units, the communities of a motif are found among so many of the strongest.
     nulls : int
         Surrogates that every motif is compared with, in time it was not learned from; 0 for none.
-    null_kind : {"circular_shift", "phase_randomise"}
-        Surrogates shift every unit by its own amount, or give it random phases.
+    null_kind : {"circular_shift", "phase_randomise", "common_phases"}
+        Surrogates shift every unit by its own amount, give it random phases, or give all units the same ones,
+        which keeps correlations and leaves out that they change.
     replicates : int
         Resampled data sets from which motifs, intervals and communities are found again; 0 for none.
         Communities take most of the time.

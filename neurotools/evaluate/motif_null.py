@@ -55,9 +55,11 @@ def motif_null(
         Factored affinity, from ``nt.differential_affinity``.
     fit : xarray.Dataset, optional
         Whose motifs are tested; fitted to all data when omitted.
-    surrogate : {"circular_shift", "phase_randomise"}
+    surrogate : {"circular_shift", "phase_randomise", "common_phases"}
         Shifting every unit by its own amount keeps all about a unit but its alignment. Random phases keep
         its spectrum and make its values Gaussian, so they are no null for signals that rest most of the time.
+        Both ask whether units are coupled at all. ``common_phases`` keeps the correlations between units and
+        asks whether a motif comes and goes more than constant correlations would let it.
     n_null : int
         Surrogates.
     min_shift_s : float, optional
@@ -195,4 +197,12 @@ def _randomised(data: xr.Dataset, seed: int, least_s: float) -> Any:
     return phase_randomise(data, seed=seed)
 
 
-SURROGATES: dict[str, Surrogate] = {"circular_shift": _shifted, "phase_randomise": _randomised}
+def _together(data: xr.Dataset, seed: int, least_s: float) -> Any:
+    return phase_randomise(data, together=True, seed=seed)
+
+
+SURROGATES: dict[str, Surrogate] = {
+    "circular_shift": _shifted,
+    "phase_randomise": _randomised,
+    "common_phases": _together,
+}

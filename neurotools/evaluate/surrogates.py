@@ -62,15 +62,21 @@ def circular_shift(
     return _surrogate(data, shifted, "circular shift", seed)
 
 
-def phase_randomise(data: xr.DataArray | xr.Dataset, *, seed: int = 0) -> xr.DataArray | xr.Dataset:
+def phase_randomise(
+    data: xr.DataArray | xr.Dataset, *, together: bool = False, seed: int = 0
+) -> xr.DataArray | xr.Dataset:
     """Give every unit random phases of its own: same spectrum, Gaussian values, no common timing.
 
-    Theiler et al. (1992), Physica D 58, section 2.4.
+    Theiler et al. (1992), Physica D 58, section 2.4; together, Prichard and Theiler (1994), Physical Review
+    Letters 73, eq. 3.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
         Traces (subject?, unit, time), or a factored affinity: its slopes are changed and scaled anew.
+    together : bool
+        Add the same random phases to all units: correlations between units, at all lags, are kept, and only
+        how they change in time is not. The null for changes, where correlation itself is no question.
     seed : int
 
     Returns
@@ -78,14 +84,21 @@ def phase_randomise(data: xr.DataArray | xr.Dataset, *, seed: int = 0) -> xr.Dat
     xarray.DataArray or xarray.Dataset
         Like ``data``; attrs ``surrogate`` and ``surrogate_seed`` say what it is.
     """
+    if together:
+        return _surrogate(data, randomised_together, "phase randomised together", seed)
     return _surrogate(data, randomised, "phase randomised", seed)
 
 
-def randomised(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def randomised_together(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows that all got the same random phases in addition to their own."""
+    return randomised(values, rng, n_phases=1)
+
+
+def randomised(values: np.ndarray, rng: np.random.Generator, n_phases: int | None = None) -> np.ndarray:
     """Rows with the amplitudes of their spectrum and random phases; mean and Nyquist term are kept."""
     n = values.shape[1]
     spectrum = np.fft.rfft(values, axis=1)
-    phase = rng.uniform(0, 2 * np.pi, spectrum.shape)
+    phase = rng.uniform(0, 2 * np.pi, (n_phases or len(spectrum), spectrum.shape[1]))
     phase[:, 0] = 0.0
     if n % 2 == 0:
         phase[:, -1] = 0.0

@@ -14,6 +14,7 @@ ALPHA = 0.05
 NULLS = {
     "circular_shift": "every {unit} was shifted circularly by its own random amount",
     "phase_randomise": "every {unit} was given random phases, with its spectrum kept",
+    "common_phases": "all {unit}s were given the same random phases, which keeps their correlations",
 }
 
 

@@ -70,6 +70,11 @@ def limits(results: Results) -> list[str]:
         points.append("Intervals depend on the threshold; another threshold moves their edges.")
     if results.null is not None:
         points += _not_above_chance(results)
+        if results.null.attrs.get("surrogate") != "common_phases":
+            points.append(
+                f"Above chance means that {unit}s are coupled more than shifted ones. A coupling that never "
+                "changes is, too; whether a motif comes and goes, surrogates with common phases say."
+            )
     if results.silent:
         points.append(f"{results.silent} of {results.n_units} {unit}s take part in no motif at all.")
     return points
@@ -85,7 +90,7 @@ def _not_above_chance(results: Results) -> list[str]:
         return []
     return [
         f"Motif {', '.join(low)} is not told from what {results.null.sizes['surrogate']} surrogates show, in "
-        "which units keep all but their alignment: it may be chance."
+        "which units are not coupled, or not in a changing way: it may be chance."
     ]
 
 

@@ -24,6 +24,17 @@ def traces(n_subject=None, sessions=False):
 
 
 # ---- surrogates -------------------------------------------------------------------------------------
+def test_common_phases_keep_correlations_at_every_lag():
+    x = traces()
+    y = nt.phase_randomise(x, together=True, seed=3)
+    assert y.attrs["surrogate"] == "phase randomised together"
+    assert np.abs(np.corrcoef(x.values[:, 1:], y.values[:, 1:])[:6, 6:]).max() < 0.5  # other values
+    centred = [one.values - one.values.mean(axis=1, keepdims=True) for one in (x, y)]
+    for lag in (0, 1, 7):
+        there, here = (v @ np.roll(v, lag, axis=1).T for v in centred)
+        np.testing.assert_allclose(here, there, atol=1e-8 * np.abs(there).max())
+
+
 def test_a_shift_keeps_every_unit_and_breaks_their_agreement():
     x = traces()
     y = nt.circular_shift(x, min_shift_s=2.0, seed=3)
