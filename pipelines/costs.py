@@ -172,8 +172,8 @@ def dynamic_connectome(shape: Shape, settings: Any) -> tuple[Terms, float]:
     if ranks:
         terms["rank scan"] = 2.0 * one / model.rank * sum(ranks) * model.n_restarts
     terms["communities"] = model.rank * (0.35 + 3.5e-4 * min(n, 1000) ** 2)
-    terms["against chance"] = getattr(settings, "nulls", 0) * (0.05 + one)
-    terms["replicates"] = getattr(settings, "replicates", 0) * (one + terms["communities"])
+    terms["against chance"] = settings.nulls * (0.02 + one / 3)
+    terms["replicates"] = settings.replicates * (one + terms["communities"])
     terms["pictures"] = 2.0 + 0.5 * model.rank
     return {
         name: value for name, value in terms.items() if value

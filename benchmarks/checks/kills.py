@@ -25,7 +25,13 @@ from neurotools.schema import recording_tree
 
 SEED = 20261121
 PIPELINE = "dynamic-connectome"
-SETTINGS = ("smooth_s=0.0667", "model.rank=2", "model.n_restarts=4", "communities.degree_corrected=false")
+SETTINGS = (
+    "smooth_s=0.0667",
+    "model.rank=2",
+    "model.n_restarts=4",
+    "communities.degree_corrected=false",
+    "nulls=0",
+)
 PATIENCE_S = 60.0
 N_UNITS = 12  # of the songbird recording, so that a run takes seconds
 
