@@ -38,7 +38,9 @@ class Page(HTMLParser):
 
 def broken(site: Path) -> tuple[list[str], int, int]:
     """Broken links, as ``page -> target``; how many were followed, and how many lead elsewhere."""
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    # The theme keeps a template, which is no page, among its own files.
+    paths = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.relative_to(site).parts]
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in paths}
     found, followed, elsewhere = [], 0, 0
     for path, page in pages.items():
         for link in page.links:
