@@ -48,8 +48,8 @@ print("chosen:", nothing.attrs["selected_rank"], "-", nothing.attrs["reason"])
 # Which of them?
 # --------------
 # Each motif is learned from every other stretch of time and measured in the stretches between, where shifted
-# neurons are measured, too. A motif that only one half of the song has does not come back. Here one motif more
-# is asked for than the scan chose, and the last one does no better than shifted neurons.
+# neurons are measured, too. A motif that only one half of the song has does not come back. Here one motif
+# more is asked for than the scan chose, and the last one does no better than shifted neurons.
 
 rank = scan.attrs["selected_rank"] + 1
 fit = nt.NTF(rank=rank, n_restarts=3, tol=1e-4, seed=0).fit(affinity)

@@ -268,7 +268,21 @@ def python_lines(results: Results, settings: Any, facts: Mapping[str, Any]) -> s
         given += f", min_pause_s={told.get('min_pause_s')!r}" if told.get("min_pause_s") else ""
         lines.append(f"connectome = nt.dynamic_connectome(fit, communities{given})")
         lines.append("nt.plot.plot_communities_over_time(connectome, fit)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_tests(results)])
+
+
+def _tests(results: Results) -> list[str]:
+    """Lines that repeat the tests of motifs."""
+    lines, model = [], f"nt.NTF({_arguments(model_settings(results.fit))})"
+    if results.null is not None:
+        given = {name: results.null.attrs[name] for name in ("surrogate", "n_null", "seed")}
+        lines.append(f"null = nt.motif_null({model}, affinity, fit, {_arguments(given)})")
+    if results.uncertainty is not None and {"over", "seed"} <= set(results.uncertainty.attrs):
+        given = {name: results.uncertainty.attrs[name] for name in ("over", "seed")}
+        given["n_replicates"] = results.uncertainty.sizes["replicate"]
+        lines.append(f"replicates = nt.bootstrap_motifs({model}, affinity, fit, {_arguments(given)})")
+        lines.append("intervals = nt.interval_uncertainty(connectome, replicates)")
+    return lines
 
 
 def _traces(told: Told) -> str:
