@@ -275,7 +275,8 @@ def _tests(results: Results) -> list[str]:
     """Lines that repeat the tests of motifs."""
     lines, model = [], f"nt.NTF({_arguments(model_settings(results.fit))})"
     if results.null is not None:
-        given = {name: results.null.attrs[name] for name in ("surrogate", "n_null", "seed")}
+        told = ("surrogate", "n_null", "seed")
+        given = {name: results.null.attrs[name] for name in told if name in results.null.attrs}
         lines.append(f"null = nt.motif_null({model}, affinity, fit, {_arguments(given)})")
     if results.uncertainty is not None and {"over", "seed"} <= set(results.uncertainty.attrs):
         given = {name: results.uncertainty.attrs[name] for name in ("over", "seed")}
