@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))  # for ``benchmarks``, which renders the validation page
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from docutils import nodes  # noqa: E402
+from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
 
 import neurotools  # noqa: E402
@@ -29,7 +32,8 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_gallery.gen_gallery",
 ]
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+html_math_renderer = "mathml"  # browsers set it themselves: no script, and nothing from the network
 myst_heading_anchors = 3
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", "gallery/GALLERY_HEADER.rst", "sg_execution_times.rst"]
@@ -129,6 +133,39 @@ def check_alternative_texts(app: object, env: object, docnames: object) -> None:
             raise ExtensionError(f"a picture of examples/{page.stem}.py has no title")
 
 
+# ---- formulas as MathML, by docutils ----------------------------------------------------------------
+def inline_formula(translator, node):
+    """Write a formula in a line of text."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def block_formula(translator, node):
+    """Write a formula on lines of its own, which scroll where the page is narrow."""
+    translator.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def titles() -> dict[str, str]:
+    """File name of every example -> its title."""
+    found = {}
+    for path in (ROOT / "examples").rglob("plot_*.py"):
+        lines = path.read_text(encoding="utf-8").strip('"\n').splitlines()
+        found[path.stem] = next(line for line in lines if line.strip())
+    return found
+
+
+def name_thumbnails(app: object, doctree: nodes.document) -> None:
+    """Give the small pictures of the gallery a text for those who cannot see them."""
+    named = titles()
+    for image in doctree.findall(nodes.image):
+        example = re.search(r"sphx_glr_(\w+)_thumb", image["uri"])
+        if example is not None and not image.get("alt"):
+            image["alt"] = f"Picture of the example: {named[example[1]]}"
+
+
 def setup(app):
+    app.add_html_math_renderer("mathml", (inline_formula, None), (block_formula, None))
+    app.connect("doctree-read", name_thumbnails)
     app.connect("env-before-read-docs", check_alternative_texts)
     app.connect("config-inited", lambda app, config: write_generated(app))

@@ -41,8 +41,8 @@ assert len(partitions(8)) == 4140
 # of them. That leaves, for the :math:`n` neurons of a group at a time, a normal distribution whose variances
 # are :math:`1 + s^2` and whose covariances are 1:
 #
-# .. math:: \log p(y_t) = -\tfrac{1}{2}\Big[ n \log 2\pi s^2 + \log\!\big(1 + \tfrac{n}{s^2}\big)
-#           + \tfrac{1}{s^2}\Big(\sum_i y_{it}^2 - \tfrac{(\sum_i y_{it})^2}{s^2 + n}\Big) \Big].
+# .. math:: \log p(y_t) = -\tfrac{1}{2}\left[ n \log 2\pi s^2 + \log\left(1 + \tfrac{n}{s^2}\right)
+#           + \tfrac{1}{s^2}\left(\sum_i y_{it}^2 - \tfrac{(\sum_i y_{it})^2}{s^2 + n}\right) \right].
 
 rng = np.random.default_rng(4)
 n_time, variance = 12, 1.0
