@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import SchemaError, SettingsError, check_numbers
 
 LEAST_VISIBLE = 2  # regions: one alone has no edge
 
@@ -72,6 +72,8 @@ class STMAESettings:
     apart: int = 1
 
     def __post_init__(self) -> None:
+        least = dict.fromkeys(("width", "layers", "decoder_layers", "heads", "apart"), 1)
+        check_numbers(self, n_regions=0, temporal=0, node_weight=0, **least)
         for name in ("edge_share", "hidden_share"):
             if not 0 < getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a share, between 0 and 1", found=getattr(self, name))
