@@ -72,8 +72,17 @@ class STMAESettings:
     apart: int = 1
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("width", "layers", "decoder_layers", "heads", "apart"), 1)
-        check_numbers(self, n_regions=0, temporal=0, node_weight=0, **least)
+        check_numbers(
+            self,
+            n_regions=0,
+            width=1,
+            layers=1,
+            decoder_layers=1,
+            heads=1,
+            temporal=0,
+            node_weight=0,
+            apart=1,
+        )
         for name in ("edge_share", "hidden_share"):
             if not 0 < getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a share, between 0 and 1", found=getattr(self, name))
