@@ -47,7 +47,7 @@ html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
