@@ -73,6 +73,7 @@ from .signals.confounds import confounds as confounds
 from .signals.filtering import filter as filter
 from .signals.filtering import resample as resample
 from .signals.filtering import rereference as rereference
+from .signals.joining import join_subjects as join_subjects
 from .signals.quality import quality as quality
 from .signals.epochs import epochs as epochs
 from .signals.epochs import windows as windows

@@ -56,6 +56,7 @@ OTHERS = {
     "signal": nt.signal, "validate": nt.validate, "content_hash": nt.content_hash, "motif": nt.motif,
     "bin_spikes": lambda x: nt.bin_spikes(x, width_s=0.1), "dense_affinity": nt.dense_affinity,
     "TensorModel": nt.TensorModel("cp", 2).fit, "bootstrap_motifs": lambda x: nt.bootstrap_motifs(MODEL, x),
+    "join_subjects": lambda x: nt.join_subjects({"a": x, "b": x}),
     "motif_null": lambda x: nt.motif_null(MODEL, x),
     "motif_communities": lambda x: nt.motif_communities(nt.BlockModel(), x),
     "compare_conditions": lambda x: nt.compare_conditions(x, x),
