@@ -33,6 +33,10 @@ SETTINGS = (
     "nulls=0",
 )
 PATIENCE_S = 60.0
+STEPS_ALONE = """
+'''The steps of the dynamic connectome, without pictures and page.'''
+from neurotools.pipelines.dynamic_connectome import Settings, analyse, tables
+"""
 N_UNITS = 12  # of the songbird recording, so that a run takes seconds
 
 
@@ -42,8 +46,8 @@ def ten_kills() -> list[Row]:
 
 
 def fifty_kills() -> list[Row]:
-    """Fifty kills of the pipeline, started from the command line."""
-    return running(50, from_command_line)
+    """Fifty kills of the steps of the pipeline, without its pictures, started from the command line."""
+    return running(50, from_command_line, STEPS_ALONE)
 
 
 def fifty_saves() -> list[Row]:
@@ -142,29 +146,34 @@ def what_stands(path: Path, old: xr.Dataset, new: xr.Dataset) -> str:
 
 
 # ---- a running pipeline -----------------------------------------------------------------------------------
-def running(n_kills: int, begin: Callable[[Path, Path], Killable]) -> list[Row]:
-    """Kill a run of the main pipeline, then give the same command again."""
+def running(n_kills: int, begin: Callable[[str, Path, Path], Killable], own: str | None = None) -> list[Row]:
+    """Kill a run of the main pipeline, or of one that ``own`` is the text of, and give the command again."""
     from neurotools.pipelines import outputs
 
     rng, found = np.random.default_rng(SEED), Counter()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
+        name = PIPELINE if own is None else str(home / "steps_alone.py")
+        if own is not None:
+            Path(name).write_text(own)
         recording = small_recording(home / "small.nc")
-        run_here(recording, home / "first")
+        run_here(name, recording, home / "first")
         start = time.perf_counter()
-        wanted = run_here(recording, home / "second")
+        wanted = run_here(name, recording, home / "second")
         lasts = time.perf_counter() - start
         for turn in range(n_kills):
             out = home / f"out{turn}"
             begun = out / outputs.WORK
-            found["killed in time"] += begin(recording, out).kill_after(rng.uniform(0, 1.1 * lasts), begun)
+            found["killed in time"] += begin(name, recording, out).kill_after(
+                rng.uniform(0, 1.1 * lasts), begun
+            )
             manifest = outputs.published(out) if out.exists() else None
             found["complete when killed"] += manifest is not None
             found["other content"] += manifest is not None and manifest["content_hash"] != wanted
             found["unreadable"] += not can_be_opened(out / "fit.nc")
             found["partial"] += partial_files(out)
             kept = kept_steps(out)
-            found["differing"] += run_here(recording, out) != wanted
+            found["differing"] += run_here(name, recording, out) != wanted
             found["steps found finished"] += len(kept)
             found["redone"] += len(kept - reused_steps(out))
             found["rubbish"] += bool([*out.rglob("*.part"), *out.rglob("staging-*")])
@@ -220,11 +229,11 @@ def small_recording(path: Path) -> Path:
     return nt.save(recording_tree({"calcium/activity": activity}), path)
 
 
-def run_here(recording: Path, out: Path) -> str:
-    """Run the pipeline in this process; the hash of its content."""
+def run_here(name: str, recording: Path, out: Path) -> str:
+    """Run a pipeline in this process; the hash of its content."""
     from neurotools.pipelines.runner import run
 
-    record = run(PIPELINE, recording, out, overrides=list(SETTINGS)).records[0]
+    record = run(name, recording, out, overrides=list(SETTINGS)).records[0]
     if record.content_hash is None:
         raise RuntimeError(f"the run failed: {record.error}")
     return record.content_hash
@@ -241,15 +250,15 @@ def can_be_opened(path: Path) -> bool:
     return True
 
 
-def in_fork(recording: Path, out: Path) -> Killable:
+def in_fork(name: str, recording: Path, out: Path) -> Killable:
     """A run in a copy of this process."""
-    return forked(lambda: run_here(recording, out))
+    return forked(lambda: run_here(name, recording, out))
 
 
-def from_command_line(recording: Path, out: Path) -> Killable:
+def from_command_line(name: str, recording: Path, out: Path) -> Killable:
     """``neurotools run`` in a process of its own."""
     words = [sys.executable, "-c", "from neurotools.pipelines.command_line import main; main()", "run"]
-    words += [PIPELINE, str(recording), str(out)]
+    words += [name, str(recording), str(out)]
     words += [word for setting in SETTINGS for word in ("--set", setting)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return Killable(process.pid, process.wait)
