@@ -151,8 +151,9 @@ def covariance_of(
         return inverse(observed_information(params, found, problem))
     information = data_information(params, found, problem)
     size = spread.information.size
-    information[:size, :size] -= np.diag(spread.information.ravel())
-    turn = _block_diagonal([*spread.root, np.eye(len(information) - size)])
+    information[:size, :size] -= np.diag(spread.informations)
+    roots = [spread.root(unit) for unit in range(params.weights.shape[2])]
+    turn = _block_diagonal([*roots, np.eye(len(information) - size)])
     turned = turn.T @ information @ turn
     turned[:size, :size] += np.eye(size)
     return turn @ inverse(turned) @ turn.T

@@ -18,60 +18,69 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from neurotools.numerics.typed_weights import Moments, Typed, Wiring, moments
+from neurotools.numerics.typed_weights import Typed, Wiring, moments
 
 STEP = 1e-3  # of a slope, over the size of the largest weight that it moves
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Covariances under q and the information that q took, for each unit; places are (state, column)."""
+    """Covariances under q and the information that q took; a block for each connection, else variances."""
 
-    root: Float[np.ndarray, "unit place place"]  # covariance = root root'
-    information: Float[np.ndarray, "unit place"]
+    blocks: Float[np.ndarray, "sender receiver place place"]  # places are (state, lag)
+    variance: Float[np.ndarray, "state column receiver"]
+    information: Float[np.ndarray, "state column receiver"]
+    place: Int[np.ndarray, "sender basis"]  # columns of each unit's history
+    own: Bool[np.ndarray, "sender receiver"]  # where a unit meets itself, which is no connection
 
     def of_unit(self, unit: int) -> Spread:
-        """Those of one unit."""
-        return Spread(self.root[unit : unit + 1], self.information[unit : unit + 1])
+        """Those of one receiving unit."""
+        one = slice(unit, unit + 1)
+        return replace(
+            self, blocks=self.blocks[:, one], variance=self.variance[..., one],
+            information=self.information[..., one], own=self.own[:, one],
+        )  # fmt: skip
+
+    @property
+    def informations(self) -> Float[np.ndarray, " weight"]:
+        """The information of every weight, in the order (unit, state, column)."""
+        return self.information.transpose(2, 0, 1).ravel()
+
+    def root(self, unit: int) -> Float[np.ndarray, "place place"]:
+        """A matrix whose product with its transpose is the covariance of one unit's weights."""
+        k, n_column, _ = self.variance.shape
+        full, each = np.zeros((k, n_column, k, n_column)), np.arange(n_column)
+        for state in range(k):
+            full[state, each, state, each] = np.sqrt(self.variance[state, :, unit])
+        for sender, at in enumerate(self.place):
+            if not self.own[sender, unit]:
+                block = _root(self.blocks[sender, unit]).reshape(k, at.size, k, at.size)
+                full[np.ix_(range(k), at, range(k), at)] = block
+        return full.reshape(k * n_column, k * n_column)
+
+
+def _root(covariance: Float[np.ndarray, "place place"]) -> Float[np.ndarray, "place place"]:
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 def spread(typed: Typed, wiring: Wiring) -> Spread:
-    """Covariances of each unit's weights under q."""
-    k, n_column, n_unit = typed.linear.shape
-    whole = covariances(typed, wiring).reshape(n_unit, k * n_column, k * n_column)
-    values, vectors = np.linalg.eigh((whole + whole.transpose(0, 2, 1)) / 2)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-    return Spread(root, typed.information.transpose(2, 0, 1).reshape(n_unit, -1))
-
-
-def covariances(typed: Typed, wiring: Wiring) -> Float[np.ndarray, "unit state column state column"]:
-    """Weights that are no connection by their variance; connections by how means follow slopes."""
-    k, n_column, n_unit = typed.linear.shape
+    """Covariances of all weights under q: of connections by how means follow slopes, of others variances."""
     found = moments(typed, wiring)
-    full = np.zeros((n_unit, k, n_column, k, n_column))
-    each = np.arange(n_column)
-    variance = np.maximum(found.square - found.mean**2, 0.0)
-    for state in range(k):
-        full[:, state, each, state, each] = variance[state].T
-    size = np.broadcast_to(_sizes(found), (k, *found.block.mean.shape[1:]))
-    for state in range(k):
-        for basis in range(wiring.place.shape[1]):
-            response = _response(typed, wiring, size[state, :, basis], (state, basis))
-            for sender, at in enumerate(wiring.place):
-                others = ~wiring.own[sender]
-                slopes = response[:, sender][:, :, others]  # (state, basis, receiver)
-                full[np.ix_(others, range(k), at, [state], [at[basis]])] = np.moveaxis(slopes, 2, 0)[
-                    ..., None, None
-                ]
-    return full
-
-
-def _sizes(found: Moments) -> Float[np.ndarray, "state sender basis receiver"]:
-    """How large each weight is where it is largest by its type."""
     assert found.block.tilted is not None
-    return np.sqrt(found.block.tilted.square.max(axis=-1))
+    k, n_sender, n_basis, n_unit = found.block.mean.shape
+    # How large each weight is where it is largest by its type.
+    size = np.sqrt(found.block.tilted.square.max(axis=-1))
+    blocks = np.zeros((n_sender, n_unit, k, n_basis, k, n_basis))
+    for state in range(k):
+        for basis in range(n_basis):
+            response = _response(typed, wiring, size[state, :, basis], (state, basis))
+            blocks[..., state, basis] = response.transpose(1, 3, 0, 2)
+    variance = np.maximum(found.square - found.mean**2, 0.0)
+    flat = blocks.reshape(n_sender, n_unit, k * n_basis, k * n_basis)
+    return Spread(flat, variance, typed.information, wiring.place, wiring.own)
 
 
 def _response(

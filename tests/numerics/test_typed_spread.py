@@ -37,7 +37,8 @@ def by_enumeration(now, given):
 def test_covariances_are_those_of_a_sum_over_all_types(across, rng):
     given = wiring(across)
     now, _ = settled(parabola(rng, 3), given)
-    full = typed_spread.covariances(now, given)
+    roots = [typed_spread.spread(now, given).root(unit) for unit in range(2)]
+    full = np.stack([root @ root.T for root in roots]).reshape(2, 3, 3, 3, 3)
     for (sender, to), known in by_enumeration(now, given).items():
         np.testing.assert_allclose(full[to, :, sender + 1, :, sender + 1], known, rtol=1e-5, atol=1e-9)
     for unit in range(2):  # a unit's own past and its bias are normal, and have nothing in common
@@ -57,8 +58,8 @@ def test_the_inverse_curvature_is_what_means_answer_to_a_push(across, rng):
         information = np.zeros((2, 3, 2, 3))
         for k in range(2):
             information[k, :, k] = curvature[k, unit]
-        rest = information.reshape(6, 6) - np.diag(spread.information[unit])
-        root = spread.root[unit]
+        rest = information.reshape(6, 6) - np.diag(spread.of_unit(unit).informations)
+        root = spread.root(unit)
         found = root @ np.linalg.inv(np.eye(6) + root.T @ rest @ root) @ root.T
         for place in places:
             ends = []
@@ -79,6 +80,7 @@ def test_a_connection_that_cannot_be_is_known(rng):
     base[0, 1] = [0.0, 1.0, 0.0]
     now = dataclasses.replace(now, hyper=dataclasses.replace(now.hyper, base=base))
     spread = typed_spread.spread(now, given)
-    covariance = spread.root[1] @ spread.root[1].T
-    assert np.abs(covariance[[1, 4]]).max() < 1e-20
-    assert np.isfinite(spread.root).all()
+    root = spread.of_unit(1).root(0)
+    np.testing.assert_array_equal(root, spread.root(1))
+    assert np.abs((root @ root.T)[[1, 4]]).max() < 1e-20
+    assert np.isfinite(root).all()
