@@ -25,6 +25,7 @@ from benchmarks.checks import (
     pages,
     planted_connectome,
     products,
+    rank_seeds,
     ranks,
     resting_state,
     runs,
@@ -259,8 +260,8 @@ CHECKS = {
         Check(
             name="rank_scans_again",
             title="How many motifs, on seeds that no rule was chosen by",
-            run=ranks.rank_scans_again,
-            code=(*FACTORISATION, *RANKS, f"{CHECKS_HERE}/ranks.py"),
+            run=rank_seeds.again,
+            code=(*FACTORISATION, *RANKS, f"{CHECKS_HERE}/ranks.py", f"{CHECKS_HERE}/rank_seeds.py"),
             group="long",
             budget_s=1500.0,
         ),
