@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError, expect, lookup
+from neurotools.errors import NotConvergedError, SchemaError, SettingsError, expect, lookup
 
 N_FOLDS = 5
 STATE_DIMS = ("state", "state_to")
@@ -52,6 +52,8 @@ def select_states(
     ------
     SchemaError
         There is nothing to hold out.
+    NotConvergedError
+        A score is no finite number.
     """
     for part in (counts, design):
         expect(
@@ -91,6 +93,12 @@ def select_states(
 
 def smallest(values: np.ndarray, candidates: Sequence[int]) -> int:
     """Smallest candidate within one standard error of the best; scores are paired by fold."""
+    if not np.isfinite(values).all():
+        raise NotConvergedError(
+            "a held-out score is no finite number, so numbers of states cannot be compared",
+            found=f"{int((~np.isfinite(values)).sum())} of {values.size} scores",
+            fix="look for folds with other counts than the rest, or take a stronger prior",
+        )  # fmt: skip
     best = values[np.argmax(values.mean(axis=1))]
     short = best - values
     error = short.std(axis=1, ddof=1) / np.sqrt(values.shape[1])

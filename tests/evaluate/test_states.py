@@ -8,7 +8,7 @@ import xarray as xr
 from models.switching_cases import drawn
 
 import neurotools as nt
-from neurotools.errors import SchemaError, SettingsError
+from neurotools.errors import NotConvergedError, SchemaError, SettingsError
 from neurotools.evaluate import states
 
 MODEL = nt.SwitchingGLM(n_states=1, link="sigmoid", n_restarts=2, tol=1e-6)
@@ -56,6 +56,11 @@ def test_the_smallest_within_a_standard_error_is_taken():
     scores = np.array([[0.1, 0.2, 0.3], [0.29, 0.40, 0.49], [0.30, 0.39, 0.50], [0.2, 0.3, 0.4]])
     assert states.smallest(scores, [1, 2, 3, 4]) == 2
     assert states.smallest(scores[::-1], [4, 3, 2, 1]) == 2
+
+
+def test_scores_that_are_no_numbers_select_nothing():
+    with pytest.raises(NotConvergedError, match=r"no finite number.*\n.*1 of 4"):
+        states.smallest(np.array([[0.1, 0.2], [np.nan, 0.3]]), [1, 2])
 
 
 def test_what_cannot_be_held_out_is_named():
