@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -60,6 +61,27 @@ def test_every_link_to_a_file_leads_somewhere(page):
             "api/index",
         }
         assert made_by_the_build or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_links_of_a_site_are_followed_to_places_in_pages(tmp_path):
+    spec = importlib.util.spec_from_file_location("check_links", ROOT / "docs/check_links.py")
+    links = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(links)
+    (tmp_path / "index.html").write_text(
+        '<h2 id="here">x</h2><a href="#here">ok</a><a href="sub/page.html#there">ok</a><a href="sub/">no</a>'
+        '<a href="gone.html">no</a><a href="sub/page.html#nowhere">no</a><a href="https://example.org">-</a>'
+    )
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/page.html").write_text('<p id="there"><img src="none.png"></p><a href="../../up">no</a>')
+    found, followed, elsewhere = links.broken(tmp_path)
+    assert found == [
+        "index.html -> sub/",
+        "index.html -> gone.html",
+        "index.html -> sub/page.html#nowhere",
+        "sub/page.html -> none.png",
+        "sub/page.html -> ../../up",
+    ]
+    assert (followed, elsewhere) == (7, 1)
 
 
 # ---- commands ---------------------------------------------------------------------------------------

@@ -122,7 +122,10 @@ def test_a_failure_is_reported_and_stops_no_other(folder, tmp_path):
     assert table.loc["berta", "where"].startswith("unit")
     page = (out / "index.html").read_text()
     assert 'href="anna/report.html"' in page
+    assert 'href="berta/report.html"' not in page
     assert "too large for the toy" in page
+    assert 'href="group.html"' in page
+    assert "2 recordings" in (out / "group.html").read_text()
     assert not (out / "berta").exists()
     group = nt.open_fit(out / "group.nc")
     assert set(group.children) == {"anna", "carla"}
