@@ -42,8 +42,8 @@ def small_prior(*, poisson: bool = False, process: bool = False, full: bool = Fa
     )
     return Prior(
         n_latent=1, poisson=poisson, full=full, n_states=N_STATES, chain=chain, log_v=log_v,
-        gamma=0.0 if process else 1.0, baseline_sd=1.0, loading_sd=1.0, initial_sd=1.0, noise_scale=0.2,
-        column_precision=6.0, dispersion_shape=3.0, dispersion_rate=1.5,
+        gamma=0.0 if process else 1.0, baseline_sd=0.5, loading_sd=0.5, initial_sd=0.5, noise_scale=1.0,
+        noise_freedom=12.0, column_precision=2.0, dispersion_shape=2.0, dispersion_rate=2.0,
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ class Outcome:
 def sessions() -> np.ndarray:
     """Where sessions of the small problem begin."""
     start = np.zeros(N_TIME, dtype=bool)
-    start[[0, 4, 8]] = True
+    start[[0, 3, 6, 9]] = True
     return start
 
 

@@ -26,6 +26,7 @@ WINDOW_GOAL = (0.6, 0.85)  # share of windows of a path to be accepted; outside 
 FIRST_WINDOW = 32
 FEWEST_STRETCHES = 4  # of time whose state is proposed to change, in each sweep
 BINS_A_STRETCH = 8  # so many more of them
+BINS_A_REROUTE = 32  # likewise, where paths are integrated out
 LARGEST_LOG_RATE = 13.0  # of counts that are drawn: 400 thousand in a bin
 
 
@@ -48,7 +49,13 @@ class Prior:
     dispersion_rate: float = 1.0
     initial_sd: float = 1.0
     noise_scale: float = 0.01
+    noise_freedom: float = 2.0
     column_precision: float = 1.0
+
+    @property
+    def noise(self) -> tuple[float, float]:
+        """Scale of the inverse Wishart law of noise, and its degrees of freedom beyond the latents."""
+        return float(self.noise_scale), float(self.noise_freedom)
 
     @property
     def unit_precision(self) -> Float[np.ndarray, " parameter"]:
@@ -105,7 +112,7 @@ def draw_assignments(rng: np.random.Generator, draw: Draw, data: Counts, prior: 
         n_cluster, first, more = assign(
             rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size, n_cluster,
             order, first, prior.log_v, prior.gamma, n_auxiliary, draw.state, data.start, prior.n_states,
-            prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise_scale,
+            prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise,
         )  # fmt: skip
         accepted += more
         draw.latent = latent[:n_cluster].copy()
@@ -131,7 +138,7 @@ def split_and_merge(rng: np.random.Generator, draw: Draw, data: Counts, prior: P
         n_cluster, accepted = split_or_merge(
             rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size,
             draw.n_clusters, i, other, prior.log_v, prior.gamma, draw.state, data.start, prior.n_states,
-            prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise_scale, prior.full,
+            prior.unit_precision, prior.initial_sd, prior.column_precision, prior.noise, prior.full,
         )  # fmt: skip
         draw.latent = latent[:n_cluster].copy()
         stats[f"{kind}_tried"] += 1
@@ -152,7 +159,7 @@ def draw_dynamics(rng: np.random.Generator, draw: Draw, data: Counts, prior: Pri
     """Dynamics of every state given paths; of states without bins from the prior."""
     from neurotools.numerics.kernels.numba_statespace import draw_all_dynamics
 
-    hyper = (prior.n_states, prior.column_precision, prior.noise_scale)
+    hyper = (prior.n_states, prior.column_precision, prior.noise)
     drawn = [draw_all_dynamics(rng, path, draw.state, data.start, *hyper) for path in paths(draw, prior.full)]
     draw.coef, draw.root = (np.stack(part) for part in zip(*drawn, strict=True))
     return {}
@@ -179,7 +186,7 @@ def relabel_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior:
     tries = max(FEWEST_STRETCHES, n_time // BINS_A_STRETCH)
     accepted = relabel(
         rng, paths(draw, prior.full), draw.state, data.start, weight, moves, tries,
-        prior.column_precision, prior.noise_scale,
+        prior.column_precision, prior.noise,
     )  # fmt: skip
     return {"state_accept": accepted / tries}
 
@@ -213,11 +220,11 @@ def draw_paths(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior)
 
 
 def reroute_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
-    """Other states for stretches of time, paths around them integrated out; not for Poisson counts."""
+    """Other states for stretches and for bins at edges, paths around them integrated out; not for Poisson."""
     from neurotools.numerics.kernels.numba_bijoint import augment, reroute
 
     if prior.poisson:
-        return {"joint_accept": np.nan}
+        return {}
     stacked, column = paths(draw, prior.full), columns(draw, prior.full)
     n_group, n_time, q = stacked.shape
     weight, pull = np.zeros((n_group, n_time, q, q)), np.zeros((n_group, n_time, q))
@@ -225,13 +232,13 @@ def reroute_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior:
         units = units_of(draw, group, prior.full)
         counts = (data.y, data.seen, draw.dispersion, units, column, draw.theta)
         augment(rng, path, *counts, weight[group], pull[group])
-    tries = max(FEWEST_STRETCHES, n_time // BINS_A_STRETCH)
-    accepted = reroute(
+    tries = max(FEWEST_STRETCHES, n_time // BINS_A_REROUTE)
+    reroute(
         rng, stacked, draw.coef, draw.root, draw.state, data.start, draw.chain.transition,
-        prior.initial_sd**-2.0, weight, pull, tries,
+        prior.initial_sd**-2.0, weight, pull, tries, 2 * tries,
     )  # fmt: skip
     unstack(draw, stacked, prior.full)
-    return {"joint_accept": accepted / tries}
+    return {}
 
 
 def columns(draw: Draw, full: bool) -> Int[np.ndarray, " unit"]:
@@ -281,6 +288,7 @@ MOVES: tuple[Move, ...] = (
     draw_chain,
     draw_dynamics,
     draw_states,
+    reroute_stretches,
     draw_paths,
     draw_units,
     draw_dispersion,
@@ -332,7 +340,7 @@ def draw_prior(rng: np.random.Generator, n_units: int, start: Bool[Array, " time
     cluster = mixtures.draw_partition(rng, n_units, prior.log_v, prior.gamma)
     m, n_clusters = prior.n_latent + 1, int(cluster.max()) + 1
     groups, q = (1, n_clusters * m) if prior.full else (n_clusters, m)
-    hyper = (prior.n_states, prior.column_precision, prior.noise_scale)
+    hyper = (prior.n_states, prior.column_precision, prior.noise)
     laws = [draw_all_dynamics(rng, np.zeros((1, q)), state[:1], start[:1], *hyper) for _ in range(groups)]
     drawn = np.stack([simulate_path(rng, *law, state, start, prior.initial_sd) for law in laws])
     if prior.full:

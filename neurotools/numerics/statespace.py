@@ -81,15 +81,19 @@ def dense_precision(
 def draw_dynamics(
     rng: np.random.Generator, path: Float[Array, "time q"], state: Int[Array, " time"],
     start: Bool[Array, " time"], n_states: int, *, column_precision: float = 1.0, scale: float = 0.01,
+    freedom: float = 2.0,
 ) -> tuple[Float[np.ndarray, "state q q1"], Float[np.ndarray, "state q q"]]:  # fmt: skip
     """Coefficients [A b] and noise covariance Q of every state given a path, one draw.
 
-    Prior: [A b] | Q ~ matrix normal([I 0], Q, column_precision), Q ~ inverse Wishart(q + 2, scale I). With
-    q + 2 degrees of freedom the law of a block does not depend on how many other blocks there are.
+    Prior: [A b] | Q ~ matrix normal([I 0], Q, column_precision), Q ~ inverse Wishart(q + freedom,
+    scale I). As q is added to the degrees of freedom, the law of a block does not depend on how many others
+    there are.
     """
     from neurotools.numerics.kernels.numba_statespace import draw_all_dynamics
 
-    coef, root = draw_all_dynamics(rng, *_plain(path, state, start), n_states, column_precision, scale)
+    coef, root = draw_all_dynamics(
+        rng, *_plain(path, state, start), n_states, column_precision, (scale, freedom)
+    )
     inverse = np.linalg.inv(root)
     return coef, inverse @ np.swapaxes(inverse, -1, -2)
 
@@ -97,17 +101,19 @@ def draw_dynamics(
 def path_log_evidence(
     path: Float[Array, "time q"], state: Int[Array, " time"], start: Bool[Array, " time"], n_states: int, *,
     column_precision: float = 1.0, scale: float = 0.01,
+    freedom: float = 2.0,
 ) -> float:  # fmt: skip
     """Log density of a path given its states, dynamics integrated out; first bins of sessions left out."""
     from neurotools.numerics.kernels.numba_statespace import log_evidence, moments_of_path
 
     sums = moments_of_path(*_plain(path, state, start), n_states)
-    return log_evidence(*sums, column_precision, scale)
+    return log_evidence(*sums, column_precision, (scale, freedom))
 
 
 def path_log_evidence_dense(
     path: Float[Array, "time q"], state: Int[Array, " time"], start: Bool[Array, " time"], n_states: int, *,
     column_precision: float = 1.0, scale: float = 0.01,
+    freedom: float = 2.0,
 ) -> float:  # fmt: skip
     """The same, from matrix t densities of each state's bins: the oracle."""
     total = 0.0
@@ -116,16 +122,16 @@ def path_log_evidence_dense(
         if bins.size:
             x = np.column_stack([path[bins - 1], np.ones(bins.size)])
             step = path[bins] - path[bins - 1]
-            total += _log_matrix_t(step, np.eye(bins.size) + x @ x.T / column_precision, scale)
+            total += _log_matrix_t(step, np.eye(bins.size) + x @ x.T / column_precision, scale, freedom)
     return total
 
 
-def _log_matrix_t(y: np.ndarray, row: np.ndarray, scale: float) -> float:
-    """Y | Q ~ matrix normal(0, rows, Q), Q ~ inverse Wishart(q + 2, scale I), Q integrated out."""
+def _log_matrix_t(y: np.ndarray, row: np.ndarray, scale: float, beyond: float) -> float:
+    """Y | Q ~ matrix normal(0, rows, Q), Q ~ inverse Wishart(q + beyond, scale I), Q integrated out."""
     from scipy.special import multigammaln
 
     n, q = y.shape
-    freedom = q + 2
+    freedom = q + beyond
     inside = scale * np.eye(q) + y.T @ np.linalg.solve(row, y)
     return (
         -n * q / 2 * math.log(math.pi) - q / 2 * np.linalg.slogdet(row)[1]

@@ -95,7 +95,7 @@ def test_clusters_are_drawn_by_their_marginal_likelihood(rng):
         assign(
             rng, y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size, 2, order, 3,
             prior.log_v, prior.gamma, 0, draw.state, data.start, prior.n_states, prior.unit_precision,
-            prior.initial_sd, prior.column_precision, prior.noise_scale,
+            prior.initial_sd, prior.column_precision, prior.noise,
         )  # fmt: skip
         found[k] = draw.cluster[0]
     error = np.sqrt(wanted * (1 - wanted) / (found.size / 4))

@@ -139,6 +139,9 @@ class BiCluster:
         Of latents in the first bin of a session.
     noise_scale : float
         Q of each state is inverse Wishart around this times the identity.
+    noise_freedom : float
+        Degrees of freedom of that law beyond the number of latents, more than 1; the more, the less Q varies.
+        The mean of Q is ``noise_scale`` / (``noise_freedom`` - 1).
     dynamics_precision : float
         How near A is to the identity, and b to 0: prior precision per unit of noise precision.
     n_auxiliary, n_splits : int
@@ -164,6 +167,7 @@ class BiCluster:
     dispersion_rate: float = 1.0
     initial_sd: float = 1.0
     noise_scale: float = 0.01
+    noise_freedom: float = 2.0
     dynamics_precision: float = 1.0
     n_auxiliary: int = 3
     n_splits: int = 1
@@ -174,9 +178,11 @@ class BiCluster:
         lookup("kind of dynamics", self.dynamics, dict.fromkeys(DYNAMICS))
         positive = (
             "baseline_sd", "loading_sd", "dispersion_shape", "dispersion_rate", "initial_sd", "noise_scale",
-            "dynamics_precision",
+            "dynamics_precision", "noise_freedom",
         )  # fmt: skip
         check_numbers(self, positive=positive, latent_dim=1, n_auxiliary=1, n_splits=0)
+        if not self.noise_freedom > 1:
+            raise SettingsError("noise_freedom must be greater than 1", found=self.noise_freedom)
 
     def sample(
         self,
@@ -294,7 +300,7 @@ class BiCluster:
             n_auxiliary=self.n_auxiliary, n_splits=self.n_splits, baseline_sd=self.baseline_sd,
             loading_sd=self.loading_sd, dispersion_shape=self.dispersion_shape,
             dispersion_rate=self.dispersion_rate, initial_sd=self.initial_sd, noise_scale=self.noise_scale,
-            column_precision=self.dynamics_precision,
+            noise_freedom=self.noise_freedom, column_precision=self.dynamics_precision,
         )  # fmt: skip
 
 

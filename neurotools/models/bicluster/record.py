@@ -155,7 +155,7 @@ def log_prior(draw: Draw, data: Counts, prior: Prior) -> float:
 
     from neurotools.numerics.kernels.numba_statespace import path_log_prior
 
-    hyper = (prior.n_states, prior.initial_sd, prior.column_precision, prior.noise_scale)
+    hyper = (prior.n_states, prior.initial_sd, prior.column_precision, prior.noise)
     total = sum(
         path_log_prior(path, draw.state, data.start, *hyper) for path in bicluster.paths(draw, prior.full)
     )

@@ -25,6 +25,7 @@ from neurotools.numerics.kernels.numba_statespace import (
 )
 
 MARGIN = 8  # bins around a stretch whose paths are drawn with it
+FARTHEST = 6  # bins by which an edge is shifted at most
 
 
 @njit(cache=True, fastmath=False)
@@ -127,43 +128,124 @@ def _log_moves(state, start, first, last, transition):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def reroute(rng, paths, coef, root, state, start, transition, initial_precision, weight, pull, n_tries):  # noqa: PLR0917
-    """Propose other states for stretches, the paths around them integrated out; number accepted.
+def _label(rng, state, start, first, last, n_state):  # noqa: PLR0917
+    """Another state for a stretch, often that of a bin beside it; and with what chances there and back."""
+    old = state[first]
+    before = state[first - 1] if not start[first] else -1
+    after = state[last] if last < state.size and not start[last] else -1
+    u = rng.random()
+    if u < 0.5:
+        new = (old + 1 + min(int(2.0 * u * (n_state - 1)), n_state - 2)) % n_state
+    else:
+        new = before if u < 0.75 else after
+    anywhere = 0.5 / (n_state - 1)
+    there = anywhere + 0.25 * (before == new) + 0.25 * (after == new)
+    back = anywhere + 0.25 * (before == old) + 0.25 * (after == old)
+    return new, math.log(back) - math.log(there)
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _log_joint(terms, paths, state, start, transition, span, initial_precision, weight, pull):  # noqa: PLR0917
+    """Log probability of states around a stretch, paths from ``begin`` to ``end`` integrated out."""
+    first, last, begin, end = span
+    total = _log_moves(state, start, first, last, transition)
+    for g in range(paths.shape[0]):
+        total += _window(terms[g], paths[g], state, start, begin, end, initial_precision, weight[g], pull[g])[
+            3
+        ]
+    return total
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _attempt(  # noqa: PLR0917
+    rng, terms, paths, state, start, transition, initial_precision, weight, pull, first, last, new, gain
+):
+    """Give a stretch another state, and its paths new values, if the exact ratio allows; whether it did.
+
+    ``gain`` is the log chance of the way back less that of the way there.
+    """
+    old = state[first]
+    begin, end = max(0, first - MARGIN), min(state.size, last + MARGIN)
+    given = (transition, (first, last, begin, end), initial_precision, weight, pull)
+    before = _log_joint(terms, paths, state, start, *given)
+    state[first:last] = new
+    after = _log_joint(terms, paths, state, start, *given)
+    # what lies beyond numbers is neither entered nor left
+    if not (before > -np.inf and math.log(rng.random()) < gain + after - before):
+        state[first:last] = old
+        return False
+    for g in range(paths.shape[0]):
+        low, left, lin, _ = _window(
+            terms[g], paths[g], state, start, begin, end, initial_precision, weight[g], pull[g]
+        )
+        paths[g, begin:end] = solve_path(low, left, lin, normals(rng, end - begin, paths.shape[2]))
+    return True
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _edges(state, start):
+    """Bins whose state differs from that of the bin before, in the same session."""
+    found = np.empty(state.size, dtype=np.int64)
+    n = 0
+    for t in range(1, state.size):
+        if not start[t] and state[t] != state[t - 1]:
+            found[n] = t
+            n += 1
+    return found[:n]
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def _shifted(rng, state, start):
+    """A stretch at an edge that would go to the run on the other side, and that run's state; -1 where none.
+
+    Both runs go on, so edges stay as many, and the way back is as probable.
+    """
+    edges = _edges(state, start)
+    if edges.size == 0:
+        return 0, 0, -1
+    t = edges[min(int(rng.random() * edges.size), edges.size - 1)]
+    far = 1 + min(int(rng.random() * FARTHEST), FARTHEST - 1)
+    if rng.random() < 0.5:
+        run_first, _ = _run(state, start, t - 1)
+        return (t - far, t, state[t]) if t - far > run_first else (0, 0, -1)
+    _, run_last = _run(state, start, t)
+    return (t, t + far, state[t - 1]) if t + far < run_last else (0, 0, -1)
+
+
+@njit(cache=True, fastmath=False)
+@no_type_check
+def reroute(  # noqa: PLR0917
+    rng, paths, coef, root, state, start, transition, initial_precision, weight, pull, n_tries, n_shifts
+):
+    """Propose other states for stretches and for bins at edges, the paths around them integrated out.
 
     ``paths`` (group, time, q) and ``state`` are changed in place. ``weight`` and ``pull`` are precision and
-    linear term of each group's counts.
+    linear term of each group's counts. Returns how many were accepted.
     """
-    n_group, n_time, q = paths.shape
     n_state = transition.shape[0]
-    terms = [_terms(coef[g], root[g]) for g in range(n_group)]
+    terms = [_terms(coef[g], root[g]) for g in range(paths.shape[0])]
+    given = (terms, paths, state, start, transition, initial_precision, weight, pull)
     accepted = 0
-    for _ in range(n_tries if n_state > 1 else 0):
-        first, last, run_first, run_last = _stretch(rng, state, start)
-        old = state[first]
-        new = (old + 1 + min(int(rng.random() * (n_state - 1)), n_state - 2)) % n_state
-        begin, end = max(0, first - MARGIN), min(n_time, last + MARGIN)
-        gain = -_log_moves(state, start, first, last, transition) - _log_chance(
-            run_first, run_last, first, last
-        )
-        for g in range(n_group):
-            gain -= _window(
-                terms[g], paths[g], state, start, begin, end, initial_precision, weight[g], pull[g]
-            )[3]
-        state[first:last] = new
-        to_first, to_last = _run(state, start, first)
-        gain += _log_moves(state, start, first, last, transition) + _log_chance(
-            to_first, to_last, first, last
-        )
-        laws = [
-            _window(terms[g], paths[g], state, start, begin, end, initial_precision, weight[g], pull[g])
-            for g in range(n_group)
-        ]
-        for g in range(n_group):
-            gain += laws[g][3]
-        if not math.log(rng.random()) < gain:
+    for k in range(n_tries + n_shifts if n_state > 1 else 0):
+        if k < n_tries:
+            first, last, run_first, run_last = _stretch(rng, state, start)
+            new, gain = _label(rng, state, start, first, last, n_state)
+            old = state[first]
+            if new == old or new < 0:
+                continue
+            state[first:last] = new
+            to_first, to_last = _run(state, start, first)
             state[first:last] = old
-            continue
-        for g in range(n_group):
-            paths[g, begin:end] = solve_path(laws[g][0], laws[g][1], laws[g][2], normals(rng, end - begin, q))
-        accepted += 1
+            gain += _log_chance(to_first, to_last, first, last)
+            gain -= _log_chance(run_first, run_last, first, last)
+        else:
+            first, last, new = _shifted(rng, state, start)
+            gain = 0.0
+            if new < 0:
+                continue
+        accepted += _attempt(rng, *given, first, last, new, gain)
     return accepted

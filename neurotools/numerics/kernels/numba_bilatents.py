@@ -357,17 +357,17 @@ def _rough_path(y, seen, r, units, m):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _expected_dynamics(path, state, start, n_state, column_precision, scale):  # noqa: PLR0917
+def _expected_dynamics(path, state, start, n_state, column_precision, noise):  # noqa: PLR0917
     """Posterior means of the dynamics of each state given a path."""
     q = path.shape[1]
     xx, yx, yy, count = moments_of_path(path, state, start, n_state)
     coef, root = np.empty((n_state, q, q + 1)), np.empty((n_state, q, q))
     for k in range(n_state):
-        _, coef[k], spread, _ = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, scale)
+        _, coef[k], spread, _ = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, noise)
         # the posterior mean of Q is spread spread' over this; it is definite, so is its factor
         for i in range(q):
             for j in range(q):
-                spread[i, j] /= math.sqrt(1.0 + count[k])
+                spread[i, j] /= math.sqrt(noise[1] - 1.0 + count[k])
         root[k] = invert_lower(spread)
     return coef, root
 
@@ -387,7 +387,7 @@ def _toward(path, coef, root, state, start, initial_sd, y, seen, r, units, theta
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def launch(y, seen, r, units, state, start, n_state, precision, initial_sd, column_precision, scale):  # noqa: PLR0917
+def launch(y, seen, r, units, state, start, n_state, precision, initial_sd, column_precision, noise):  # noqa: PLR0917
     """A path of a cluster of some units, from their counts and the states alone; and whether there is one.
 
     Nothing of the clusters as they are enters, so it is the same before and after a split or merge.
@@ -399,7 +399,7 @@ def launch(y, seen, r, units, state, start, n_state, precision, initial_sd, colu
         for i in units:
             if fit_unit(y[i], seen[i], r[i], path, precision, theta[i], low) == -np.inf:
                 return path, False
-        coef, root = _expected_dynamics(path, state, start, n_state, column_precision, scale)
+        coef, root = _expected_dynamics(path, state, start, n_state, column_precision, noise)
         path, _, _, _, ok = _toward(path, coef, root, state, start, initial_sd, y, seen, r, units, theta)
         if not ok:
             return path, False
@@ -408,7 +408,7 @@ def launch(y, seen, r, units, state, start, n_state, precision, initial_sd, colu
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def path_of_units(y, seen, r, units, theta, state, start, n_state, initial_sd, column_precision, scale):  # noqa: PLR0917
+def path_of_units(y, seen, r, units, theta, state, start, n_state, initial_sd, column_precision, noise):  # noqa: PLR0917
     """A Gaussian law of a cluster's path given its units' parameters: factor, mean, whether there is one.
 
     It turns with the loadings, so a path is probable in whatever frame it was drawn.
@@ -423,7 +423,7 @@ def path_of_units(y, seen, r, units, theta, state, start, n_state, initial_sd, c
     low, left, mean, ok = np.zeros((1, m, m)), np.zeros((1, m, m)), path, False
     for turn in range(PATH_ROUNDS):
         if turn >= PATH_ROUNDS // 2:
-            coef, root = _expected_dynamics(path, state, start, n_state, column_precision, scale)
+            coef, root = _expected_dynamics(path, state, start, n_state, column_precision, noise)
         path, low, left, mean, ok = _toward(
             path, coef, root, state, start, initial_sd, y, seen, r, units, theta
         )

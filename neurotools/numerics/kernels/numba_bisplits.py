@@ -50,7 +50,7 @@ def leaving_logits(  # noqa: PLR0917
     precision,
     initial_sd,
     column_precision,
-    scale,
+    noise,
 ):
     """Log odds with which each member joins the leader in a new cluster, and whether that can be.
 
@@ -66,7 +66,7 @@ def leaving_logits(  # noqa: PLR0917
     for _ in range(ALLOCATION_ROUNDS):
         units = _leavers(members, chosen, leader)
         path, ok = launch(
-            y, seen, r, units, state, start, n_state, precision, initial_sd, column_precision, scale
+            y, seen, r, units, state, start, n_state, precision, initial_sd, column_precision, noise
         )
         if not ok:
             return logit, False
@@ -107,9 +107,9 @@ def _stacked(latent, n_cluster):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _added_path(latent, n_cluster, state, start, n_state, initial_sd, column_precision, scale, full):  # noqa: PLR0917
+def _added_path(latent, n_cluster, state, start, n_state, initial_sd, column_precision, noise, full):  # noqa: PLR0917
     """Log prior of all paths, less that of all but the last."""
-    prior = (state, start, n_state, initial_sd, column_precision, scale)
+    prior = (state, start, n_state, initial_sd, column_precision, noise)
     if not full:
         return path_log_prior(latent[n_cluster - 1], *prior)
     with_it = path_log_prior(_stacked(latent, n_cluster), *prior)
@@ -227,7 +227,7 @@ def _excess(y, seen, r, units, theta, path, law, launched, precision):  # noqa: 
 @no_type_check
 def split_or_merge(  # noqa: PLR0917
     rng, y, seen, r, cluster, theta, latent, size, n_cluster, i, other,
-    log_v, gamma, state, start, n_state, precision, initial_sd, column_precision, scale, full,
+    log_v, gamma, state, start, n_state, precision, initial_sd, column_precision, noise, full,
 ):  # fmt: skip
     """One proposal for a pair of units; ``latent`` needs a spare slot. Number of clusters, if accepted."""
     split = cluster[i] == cluster[other]
@@ -236,8 +236,8 @@ def split_or_merge(  # noqa: PLR0917
     a, b = cluster[i], n_cluster if split else n_cluster - 1
     after = n_cluster + 1 if split else n_cluster - 1
     members, leaves = _others(cluster, i, other)
-    shape = (state, start, n_state, initial_sd, column_precision, scale)
-    prior = (state, start, n_state, precision, initial_sd, column_precision, scale)
+    shape = (state, start, n_state, initial_sd, column_precision, noise)
+    prior = (state, start, n_state, precision, initial_sd, column_precision, noise)
     logit, ok = leaving_logits(y, seen, r, members, other, latent[a], *prior)
     if split:
         for u in range(members.size):

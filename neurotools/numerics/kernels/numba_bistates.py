@@ -17,12 +17,12 @@ from neurotools.numerics.kernels.numba_statespace import log_evidence, moments_o
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def _evidence(xx, yx, yy, count, k, column_precision, scale):  # noqa: PLR0917
+def _evidence(xx, yx, yy, count, k, column_precision, noise):  # noqa: PLR0917
     """Log evidence of the bins of one state, over all groups of clusters."""
     total = 0.0
     for g in range(xx.shape[0]):
         total += log_evidence(
-            xx[g, k : k + 1], yx[g, k : k + 1], yy[g, k : k + 1], count[k : k + 1], column_precision, scale
+            xx[g, k : k + 1], yx[g, k : k + 1], yy[g, k : k + 1], count[k : k + 1], column_precision, noise
         )
     return total
 
@@ -122,7 +122,7 @@ def _all_moments(paths, state, start, n_state):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def relabel(rng, paths, state, start, weight, moves, n_tries, column_precision, scale):  # noqa: PLR0917
+def relabel(rng, paths, state, start, weight, moves, n_tries, column_precision, noise):  # noqa: PLR0917
     """Propose other states for stretches, ``n_tries`` times; number accepted.
 
     ``paths`` (group, time, q); ``weight`` are Dirichlet parameters of transitions, ``moves`` their numbers.
@@ -132,7 +132,7 @@ def relabel(rng, paths, state, start, weight, moves, n_tries, column_precision, 
     xx, yx, yy, count = _all_moments(paths, state, start, n_state)
     evidence = np.empty(n_state)
     for k in range(n_state):
-        evidence[k] = _evidence(xx, yx, yy, count, k, column_precision, scale)
+        evidence[k] = _evidence(xx, yx, yy, count, k, column_precision, noise)
     log_rows, accepted = _log_rows(moves, weight), 0
     blank = np.zeros(state.size, dtype=np.int64)
     for _ in range(n_tries if n_state > 1 else 0):
@@ -149,8 +149,8 @@ def relabel(rng, paths, state, start, weight, moves, n_tries, column_precision, 
         count[new] += steps[3][0]
         _change(moves, state, start, first, last, new)
         to_first, to_last = _run(state, start, first)
-        old_evidence = _evidence(xx, yx, yy, count, old, column_precision, scale)
-        new_evidence = _evidence(xx, yx, yy, count, new, column_precision, scale)
+        old_evidence = _evidence(xx, yx, yy, count, old, column_precision, noise)
+        new_evidence = _evidence(xx, yx, yy, count, new, column_precision, noise)
         rows = _log_rows(moves, weight)
         gain = old_evidence + new_evidence - evidence[old] - evidence[new] + rows - log_rows
         gain += _log_chance(to_first, to_last, first, last) - _log_chance(run_first, run_last, first, last)

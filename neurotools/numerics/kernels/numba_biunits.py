@@ -340,7 +340,7 @@ def _choose(rng, y, seen, r, theta, latent, weight, n_option, here, precision): 
 @no_type_check
 def assign(  # noqa: PLR0917
     rng, y, seen, r, cluster, theta, latent, size, n_cluster, order, first,
-    log_v, gamma, n_auxiliary, state, start, n_state, precision, initial_sd, column_precision, scale,
+    log_v, gamma, n_auxiliary, state, start, n_state, precision, initial_sd, column_precision, noise,
 ):  # fmt: skip
     """Cluster, baseline and loadings of each unit in turn, jointly; new clusters from the prior.
 
@@ -366,7 +366,7 @@ def assign(  # noqa: PLR0917
             _swap(latent, size, cluster, here, n_cluster)
             here, fresh = n_cluster, n_cluster + 1
         for k in range(fresh, n_cluster + n_auxiliary):
-            law = draw_all_dynamics(rng, empty, state[:1], start[:1], n_state, column_precision, scale)
+            law = draw_all_dynamics(rng, empty, state[:1], start[:1], n_state, column_precision, noise)
             latent[k] = simulate_path(rng, law[0], law[1], state, start, initial_sd)
         _option_weights(size, n_cluster, n_auxiliary, log_v, gamma, weight)
         here, moved = _choose(

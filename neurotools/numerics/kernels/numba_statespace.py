@@ -302,10 +302,11 @@ def _solve_rows(cross, low):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def posterior_of_dynamics(xx, yx, yy, column_precision, scale):
+def posterior_of_dynamics(xx, yx, yy, column_precision, noise):
     """Cholesky of the column precision, mean coefficients, Cholesky of the scale of Q, of one state.
 
-    Prior [A b] | Q ~ matrix normal([I 0], Q, column_precision), Q ~ inverse Wishart(q + 2, scale I).
+    Prior [A b] | Q ~ matrix normal([I 0], Q, column_precision), Q ~ inverse Wishart(q + freedom, scale I);
+    ``noise`` is (scale, freedom).
     """
     q = yy.shape[0]
     low = xx.copy()
@@ -314,7 +315,7 @@ def posterior_of_dynamics(xx, yx, yy, column_precision, scale):
     for i in range(q + 1):
         low[i, i] += column_precision
     for i in range(q):
-        rest[i, i] += scale
+        rest[i, i] += noise[0]
     ok = cholesky(low)
     half, mean = _solve_rows(cross, low)
     for i in range(q):
@@ -367,34 +368,34 @@ def log_multigamma(a, q):
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def log_evidence(xx, yx, yy, count, column_precision, scale):  # noqa: PLR0917
+def log_evidence(xx, yx, yy, count, column_precision, noise):  # noqa: PLR0917
     """Log density of the path given its states, dynamics integrated out; -inf where it is beyond numbers.
 
     Without the first bins of sessions.
     """
     q = yy.shape[1]
-    freedom = q + 2.0
+    freedom = q + noise[1]
     total = 0.0
     for k in range(count.size):
         if count[k] == 0:
             continue
-        low, _, spread, ok = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, scale)
+        low, _, spread, ok = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, noise)
         if not ok:
             return -np.inf
         after = freedom + count[k]
         total += -0.5 * count[k] * q * LOG_PI
         total += 0.5 * q * ((q + 1) * math.log(column_precision) - 2.0 * log_det_lower(low))
         total += log_multigamma(0.5 * after, q) - log_multigamma(0.5 * freedom, q)
-        total += 0.5 * freedom * q * math.log(scale) - after * log_det_lower(spread)
+        total += 0.5 * freedom * q * math.log(noise[0]) - after * log_det_lower(spread)
     return total
 
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def path_log_prior(x, state, start, n_state, initial_sd, column_precision, scale):  # noqa: PLR0917
+def path_log_prior(x, state, start, n_state, initial_sd, column_precision, noise):  # noqa: PLR0917
     """Log density of a path given its states, dynamics integrated out, first bins of sessions included."""
     xx, yx, yy, count = moments_of_path(x, state, start, n_state)
-    total = log_evidence(xx, yx, yy, count, column_precision, scale)
+    total = log_evidence(xx, yx, yy, count, column_precision, noise)
     q = x.shape[1]
     for t in range(state.size):
         if start[t]:
@@ -408,12 +409,12 @@ def path_log_prior(x, state, start, n_state, initial_sd, column_precision, scale
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def draw_all_dynamics(rng, x, state, start, n_state, column_precision, scale):  # noqa: PLR0917
+def draw_all_dynamics(rng, x, state, start, n_state, column_precision, noise):  # noqa: PLR0917
     """Dynamics of every state given a path, those of states without bins from the prior."""
     q = x.shape[1]
     xx, yx, yy, count = moments_of_path(x, state, start, n_state)
     coef, root = np.empty((n_state, q, q + 1)), np.empty((n_state, q, q))
     for k in range(n_state):
-        low, mean, spread, _ = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, scale)
-        coef[k], root[k] = draw_dynamics(rng, low, mean, spread, q + 2.0 + count[k])
+        low, mean, spread, _ = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, noise)
+        coef[k], root[k] = draw_dynamics(rng, low, mean, spread, q + noise[1] + count[k])
     return coef, root
