@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -56,11 +57,18 @@ def stamp(fit: xr.Dataset, model: str, settings: Any) -> xr.Dataset:
 
 def versions(*packages: str) -> dict[str, str]:
     """Installed versions of the named distributions, without importing them."""
-    found = {}
-    for name in packages or ("numpy", "scipy", "xarray", "pandas", "numba", "tensorly", "matplotlib"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return {"neurotools": __version__, **found}
+    wanted = packages or ("numpy", "scipy", "xarray", "pandas", "numba", "tensorly", "matplotlib")
+    found = {name: _installed(name) for name in wanted}
+    return {"neurotools": __version__, **{name: version for name, version in found.items() if version}}
+
+
+@functools.cache
+def _installed(package: str) -> str | None:
+    """Version of a distribution; found once, since looking takes milliseconds."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 # ---- one hash for what a result says ----------------------------------------------------------------
