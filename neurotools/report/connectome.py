@@ -80,7 +80,7 @@ def connectome_report(
     written = methods(
         fit, communities, connectome, recording=recording, settings=settings, versions=facts.get("versions")
     )
-    written = methods_of_tests(written, null, uncertainty, conditions)
+    written = methods_of_tests(written, results)
     sections = [
         Section(
             "At a glance", [Text(summary.sentence(results)), *_warnings(results), *pictures("time_loadings")]

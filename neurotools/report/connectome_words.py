@@ -55,13 +55,12 @@ def between(results: Results) -> str:
     return f"{said if changed else 'No motif is shown to change'} between {counts}."
 
 
-def methods_of_tests(
-    written: Methods, null: xr.Dataset | None, uncertainty: xr.Dataset | None, conditions: xr.Dataset | None
-) -> Methods:
+def methods_of_tests(written: Methods, results: Results) -> Methods:
     """A methods section with a paragraph on the tests that were made."""
+    null, uncertainty, conditions = results.null, results.uncertainty, results.conditions
     parts, cited = [], []
     if null is not None:
-        parts.append(_null(null))
+        parts.append(_null(null, unit_word(results.fit)))
         cited += ["westfall"]
     if uncertainty is not None:
         parts.append(_resampling(uncertainty))
@@ -80,8 +79,8 @@ def methods_of_tests(
     )
 
 
-def _null(null: xr.Dataset) -> str:
-    how = NULLS[str(null.attrs["surrogate"])].format(unit="unit")
+def _null(null: xr.Dataset, unit: str) -> str:
+    how = NULLS[str(null.attrs["surrogate"])].format(unit=unit)
     return (
         f"To test motifs, time was cut into {null.attrs['n_stretches']} stretches; motifs were learned from "
         "every other one, matched with those reported, and the length of their time course, by non-negative "
