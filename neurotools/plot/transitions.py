@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from neurotools.errors import SchemaError
+from neurotools.numerics.survival import median_duration
 from neurotools.plot import style
 from neurotools.plot.reading import needs_dims, variable
 from neurotools.plot.style import Axes, Figure
@@ -176,8 +177,8 @@ def plot_dwell_times(visits: pd.DataFrame, ax: Axes | Figure | None = None) -> A
     Parameters
     ----------
     visits : pandas.DataFrame
-        From ``nt.dwell_times``. Visits that a session's edge cut short are hollow and, as they may have been
-        longer, outside the median.
+        From ``nt.dwell_times``. Visits that a session's edge cut short are hollow; in the median they count
+        as at least so long.
     ax : matplotlib.axes.Axes or matplotlib.figure.Figure, optional
         Where to draw; a new figure otherwise.
 
@@ -204,8 +205,9 @@ def plot_dwell_times(visits: pd.DataFrame, ax: Axes | Figure | None = None) -> A
             ax.scatter(
                 values[cut], row[cut], s=12, facecolors="none", edgecolors=tint, linewidths=0.7, alpha=0.6
             )
-            if (~cut).any():
-                _median(ax, float(np.median(values[~cut])), float(state))
+            middle = median_duration(values, cut)
+            if np.isfinite(middle):
+                _median(ax, middle, float(state))
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_major_formatter("{x:g}")

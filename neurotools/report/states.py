@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from neurotools.numerics.survival import median_duration
 from neurotools.report import summary
 from neurotools.report.endings import Pictures, again_section, provenance_section, recording_section
 from neurotools.report.methods import model_settings, own_references
@@ -106,13 +107,13 @@ def _states(held: States, pictures: Pictures) -> list[Block]:
 
 
 def _visits_note(held: States) -> str:
-    """What a median visit is a median of."""
+    """How visits that were cut short count."""
     if held.visits is None or not len(held.visits):
         return ""
     cut = int(held.visits["cut"].sum())
     return (
-        f"{cut} of {len(held.visits)} visits were cut short by the edge of a session, and were maybe longer; "
-        "the median is that of the others, and left out where there are none."
+        f"{cut} of {len(held.visits)} visits were cut short by the edge of a session; in the median they count "
+        "as at least so long, and it is left out where less than half are known to have ended."
     )
 
 
@@ -120,13 +121,14 @@ def _state_table(held: States) -> pd.DataFrame:
     fit = held.fit
     table = pd.DataFrame({"state": fit["state"].to_numpy(), "share of the data (%)": 100 * held.occupancy})
     if held.visits is not None:
-        whole = held.visits[~held.visits["cut"]]
-        column = "duration_s" if "duration_s" in whole else "n_samples"
+        column = "duration_s" if "duration_s" in held.visits else "n_samples"
         unit = "s" if column == "duration_s" else f"{held.sample}s"
-        grouped = held.visits.groupby("state")
-        table["visits"] = [len(grouped.get_group(k)) if k in grouped.groups else 0 for k in table["state"]]
-        medians = whole.groupby("state")[column].median()
-        table[f"median visit ({unit})"] = [float(medians.get(k, np.nan)) for k in table["state"]]
+        mine = [held.visits[held.visits["state"] == k] for k in table["state"]]
+        table["visits"] = [len(visits) for visits in mine]
+        table[f"median visit ({unit})"] = [
+            median_duration(visits[column].to_numpy(), visits["cut"].to_numpy().astype(bool))
+            for visits in mine
+        ]
     if held.choices:
         wide = fit["feature_weight"].transpose("state", "feature")
         table["weight: bias"] = fit["bias"].to_numpy()

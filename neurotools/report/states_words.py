@@ -422,7 +422,8 @@ def _transitions(held: States) -> Told:
 def _dwell(held: States) -> Told:
     return (
         "How long states last.",
-        "Every visit of the most probable path; line: median; hollow: cut short by the edge of a session.",
+        "Every visit of the most probable path; hollow: cut short by the edge of a session; line: median, in "
+        "which these count as at least so long.",
         "Rows of dots on a logarithmic axis, one row per state.",
     )
 

@@ -70,7 +70,7 @@ def test_visits_are_told_in_trials_where_there_is_no_clock(fit):
     assert "visit ∞" in [text.get_text() for text in plot_transition_diagram(alone).texts]
 
 
-def test_every_visit_is_a_dot_and_cut_ones_are_outside_the_median():
+def test_every_visit_is_a_dot_and_cut_ones_count_as_at_least_so_long():
     path = xr.DataArray(
         np.repeat([0, 1, 0, 1, 0], [5, 2, 6, 4, 9]), dims="time", coords={"time": 0.5 * np.arange(26)}
     )
