@@ -112,7 +112,7 @@ def _visits_note(held: States) -> str:
         return ""
     cut = int(held.visits["cut"].sum())
     return (
-        f"{cut} of {len(held.visits)} visits were cut short by the edge of a session; in the median they count "
+        f"{cut} of {len(held.visits)} visits were cut short by the edge of a session; the median takes them "
         "as at least so long, and it is left out where less than half are known to have ended."
     )
 
