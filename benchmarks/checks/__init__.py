@@ -7,6 +7,7 @@ from benchmarks.checks import (
     bicluster_pymc,
     bicluster_sampler,
     communities,
+    community_peers,
     connectivity,
     datasets,
     encoder_connectivity,
@@ -76,6 +77,10 @@ BLOCK_MODEL = (
         for part in ("model", "nested", "predict", "sampling", "search", "weights")
     ),
     *(f"neurotools/numerics/kernels/numba_block{part}.py" for part in ("model", "moves", "splits", "terms")),
+)
+COMMUNITY_PEERS = (
+    "benchmarks/peers/sknetwork_communities.py",
+    f"{CHECKS_HERE}/community_peers.py",
 )
 LIBRARIES = (
     "neurotools/arrays.py",
@@ -157,7 +162,16 @@ BICLUSTER_SAMPLER = (
     "neurotools/numerics/stickyhdp.py",
     *(
         f"neurotools/numerics/kernels/numba_{name}.py"
-        for name in ("bijoint", "bilatents", "bisplits", "bistates", "biunits", "polyagamma", "statespace")
+        for name in (
+            "bijoint",
+            "bilatents",
+            "bisearch",
+            "bisplits",
+            "bistates",
+            "biunits",
+            "polyagamma",
+            "statespace",
+        )
     ),
     "benchmarks/geweke.py",
     f"{CHECKS_HERE}/bicluster_sampler.py",
@@ -323,6 +337,34 @@ CHECKS = {
             title="Block model finds one community where there are none",
             run=communities.no_blocks,
             code=(*BLOCK_MODEL, f"{CHECKS_HERE}/communities.py", "benchmarks/planted.py"),
+        ),
+        Check(
+            name="leiden_on_weights",
+            title="Communities that differ in mean weight alone, beside Leiden",
+            run=community_peers.leiden_on_weights,
+            code=(*BLOCK_MODEL, *COMMUNITY_PEERS, f"{CHECKS_HERE}/communities.py", "benchmarks/planted.py"),
+        ),
+        Check(
+            name="weak_signal",
+            title="Communities near the limit of what can be detected, beside Leiden",
+            run=community_peers.weak_signal,
+            code=(*BLOCK_MODEL, *COMMUNITY_PEERS, "benchmarks/planted.py"),
+            kind="science",
+        ),
+        Check(
+            name="lfr",
+            title="Weighted benchmark graphs: the block model beside Louvain, Leiden and spectral clustering",
+            run=community_peers.lfr,
+            code=(*BLOCK_MODEL, *COMMUNITY_PEERS, "neurotools/simulate/lfr.py"),
+            kind="science",
+            group="long",
+            budget_s=1500,
+        ),
+        Check(
+            name="posterior_of_partitions",
+            title="Draws of the block model follow the exact posterior of all partitions of seven units",
+            run=communities.posterior_of_partitions,
+            code=(*BLOCK_MODEL, f"{CHECKS_HERE}/communities.py"),
         ),
         Check(
             name="reference_graphs",

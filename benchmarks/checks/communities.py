@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from math import lgamma
+
 import numpy as np
 import xarray as xr
 
 import neurotools as nt
 from benchmarks import planted
 from benchmarks.record import Row, shared
-from neurotools.numerics.blockmodel import description_length
+from neurotools.numerics.blockmodel import description_length, neutral_levels
+from neurotools.numerics.blocksampling import sample_partitions
+from neurotools.numerics.blocksearch import Search, find_partition, graph_of
+from neurotools.numerics.blockweights import FAMILIES
 
 N_GRAPHS = 10
 REFERENCE = (
@@ -157,3 +162,81 @@ def reference_graphs() -> list[Row]:
         note = f"{gain:.1f} nats shorter than one block; Leiden: {peer}"
         rows.append(Row(f"blocks, {name}", int(fit["n_blocks"]), bound, note=note))
     return rows
+
+
+# ---- draws against all partitions ----------------------------------------------------------------------
+N_SMALL, N_DRAWS, BATCHES = 7, 40_000, 40
+
+
+def posterior_of_partitions() -> list[Row]:
+    """Seven units, 877 partitions: how often each is drawn, against its exact posterior probability.
+
+    The error of a frequency is that of its mean over forty batches of the chain, which makes no assumption
+    about how draws depend on one another. Of the partitions with at least one in a hundred of the mass.
+    """
+    rows = []
+    for number, name in enumerate(("exponential", "lognormal", "normal", "poisson", "zero-inflated")):
+        weights = small_graph(np.random.default_rng(number), name)
+        begin = find_partition(weights, corrected=False, seed=0, family=name)
+        draws = sample_partitions(
+            weights, begin, corrected=False, n_draws=N_DRAWS, seed=1, n_skipped=1000, family=name
+        )
+        seen = np.array([_code(labels) for labels in draws.labels])
+        exact = exact_posterior(weights, begin, name)
+        frequency = {code: seen == code for code, prob in exact.items() if prob >= 0.01}
+        errors = [
+            abs(hits.mean() - exact[code])
+            / (hits.reshape(BATCHES, -1).mean(1).std(ddof=1) / np.sqrt(BATCHES))
+            for code, hits in frequency.items()
+        ]
+        distance = 0.5 * sum(abs((seen == code).mean() - prob) for code, prob in exact.items())
+        n_blocks = 1 + draws.labels.max(axis=1)
+        blocks = sum(prob * (1 + max(map(int, code))) for code, prob in exact.items())
+        rows += [
+            Row(
+                f"{name}: largest deviation of a partition's frequency, in standard errors", max(errors),
+                "<= 4.5",
+                note=f"of {len(errors)} partitions; {draws.acceptance:.0%} of merges and splits taken",
+            ),
+            Row(f"{name}: total variation over all 877", float(distance), note=f"{N_DRAWS} draws"),
+            Row(f"{name}: mean number of blocks drawn, less the exact one", float(n_blocks.mean() - blocks)),
+        ]  # fmt: skip
+    return rows
+
+
+def small_graph(rng: np.random.Generator, name: str) -> np.ndarray:
+    """Two groups of seven units, denser and stronger inside, with weights that the family takes."""
+    same = np.arange(N_SMALL)[:, None] % 2 == np.arange(N_SMALL) % 2
+    weights = {
+        "exponential": rng.exponential(1 + 2 * same),
+        "lognormal": np.exp(rng.normal(1.0 * same, 0.7)),
+        "normal": rng.normal(1.5 * same, 0.7),
+        "poisson": 1.0 * rng.poisson(0.5 + 1.5 * same),
+        "zero-inflated": 1.0 + rng.poisson(0.5 + 2 * same),
+    }[name]
+    edges = rng.random(same.shape) < 0.3 + 0.5 * same
+    weights = np.triu(weights if name == "poisson" else weights * edges, 1)
+    return weights + weights.T
+
+
+def exact_posterior(weights: np.ndarray, begin: object, name: str) -> dict[str, float]:
+    """Probability of every partition, at the scale that the chain keeps."""
+    search = Search(graph_of(weights, False, name), np.random.default_rng(0), FAMILIES[name])
+    state = search.state_of(begin.labels, neutral_levels(N_SMALL))  # type: ignore[attr-defined]
+    search.settle(state, n_turns=0)
+    grown = [[0]]
+    for _ in range(N_SMALL - 1):
+        grown = [[*labels, k] for labels in grown for k in range(max(labels) + 2)]
+    log_prob = []
+    for labels in grown:
+        state.labels[:] = labels
+        cost = search.kernel.settle(state, search.graph, 0, search.rng)
+        log_prob.append(lgamma(max(labels) + 2) - cost)
+    prob = np.exp(np.array(log_prob) - max(log_prob))
+    return dict(zip((_code(np.array(one)) for one in grown), prob / prob.sum(), strict=True))
+
+
+def _code(labels: np.ndarray) -> str:
+    """A name for a partition: its labels, numbered as they appear."""
+    names: dict[int, int] = {}
+    return "".join(str(names.setdefault(int(label), len(names))) for label in labels)

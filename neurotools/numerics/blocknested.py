@@ -40,7 +40,14 @@ from neurotools.numerics.blockmodel import (
     level_pair_counts,
     pair_counts,
 )
-from neurotools.numerics.blocksearch import TINY_GAIN, Found, Search, graph_of, log_compositions
+from neurotools.numerics.blocksearch import (
+    TINY_GAIN,
+    Found,
+    Search,
+    find_partition,
+    graph_of,
+    log_compositions,
+)
 from neurotools.numerics.blockweights import FAMILIES
 
 Counts = Float[np.ndarray, "layer block block"]
@@ -222,12 +229,20 @@ def find_nested(
     flat = graph.by_blocks + 0.0
     search = Search(graph._replace(by_blocks=flat + last_level(n_edges, n_units)), rng, FAMILIES[family])
     best = _measured(weights, search.from_starts(start), corrected, family, rng)
+    if corrected:
+        # With levels the price above is an approximation; one level, which is exact, may lead further.
+        flat_found = find_partition(weights, corrected=True, seed=seed, start=start, family=family)
+        best = min(best, _measured(weights, flat_found, corrected, family, rng), key=_length)
     for _ in range(TURNS):
         tried = _measured(weights, _under(search, best, flat), corrected, family, rng)
         if tried.description_length > best.description_length - TINY_GAIN:
             break
         best = tried
     return best
+
+
+def _length(one: FoundNested) -> float:
+    return one.description_length
 
 
 def _measured(

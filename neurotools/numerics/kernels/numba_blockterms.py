@@ -35,8 +35,9 @@ EXPONENTIAL, NORMAL, COUNTS, VALUELESS = 0, 1, 2, 3
 FLAT, EXPECTED, REPEATED, ABSENT = 0, 1, 2, 3
 NORMAL_SHAPE = 1.5  # of the prior of a variance
 
-# What compiled code calls (a door for Python into each would double the time to compile), and what one
-# function alone calls, which is compiled as part of it.
+# What compiled code calls (a door for Python into each would double the time to compile; nothing here makes
+# arrays, and without counting references it compiles and runs a third quicker), and what one function alone
+# calls, which is compiled as part of it.
 inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)  # type: ignore[call-overload]
 once = njit(error_model="numpy", inline="always")
 
@@ -223,8 +224,11 @@ def pair_cost(state, graph, layer, r, s, n_edges, value, second):  # noqa: PLR09
                 pairs[low + high] += both / (1.0 + same)
     edge_cost, mode, bend = corrected_edge_cost(pairs, float(n_pairs), n_edges, graph.curves)
     if graph.prior == EXPECTED:
-        # In place of the price of any number of edges, that of what the groups expect.
-        edge_cost += expected_cost(state, graph, layer, n_edges, r, s) - np.log(n_pairs + 1.0)
+        # In place of the price of any number of edges (nearly how dense w is there; 1 / (n + 1) where levels
+        # are equal), that of what the groups expect.
+        chance = graph.curves[1, TABLE_REACH + int(np.floor(mode / GRID))]
+        dense = chance * (1.0 - chance)
+        edge_cost += expected_cost(state, graph, layer, n_edges, r, s) - np.log(bend / dense - 1.0)
     return cost + edge_cost, mode, bend
 
 
