@@ -181,5 +181,12 @@ def summarise(results: Mapping[str, xr.DataTree], settings: Settings) -> xr.Data
 def group_figures(group: xr.Dataset, settings: Settings) -> dict[str, Figure]:
     """The mean matrix of each kind."""
     kinds = [kind for kind in settings.kinds if f"mean_{kind}" in group]
-    drawn = {f"mean_{kind}": nt.plot.plot_connectivity(group[f"mean_{kind}"]) for kind in kinds}
-    return {name: ax.figure for name, ax in drawn.items()}
+    return {f"mean_{kind}": _drawn(group[f"mean_{kind}"]) for kind in kinds}
+
+
+def _drawn(matrix: xr.DataArray) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 4.7), layout="constrained")
+    nt.plot.plot_connectivity(matrix, figure)
+    return figure
