@@ -41,6 +41,7 @@ from .evaluate.bootstrap import bootstrap_motifs as bootstrap_motifs
 from .evaluate.conditions import compare_conditions as compare_conditions
 from .evaluate.core import core_consistency as core_consistency
 from .evaluate.largest import motif_communities as motif_communities
+from .evaluate.matching import match_communities as match_communities
 from .evaluate.motif_null import motif_null as motif_null
 from .evaluate.nulls import association_test as association_test
 from .evaluate.uncertainty import community_uncertainty as community_uncertainty

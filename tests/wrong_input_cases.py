@@ -58,6 +58,8 @@ OTHERS = {
     "TensorModel": nt.TensorModel("cp", 2).fit, "bootstrap_motifs": lambda x: nt.bootstrap_motifs(MODEL, x),
     "join_subjects": lambda x: nt.join_subjects({"a": x, "b": x}),
     "motif_null": lambda x: nt.motif_null(MODEL, x),
+    "match_communities": nt.match_communities,
+    "plot_drawn_communities": nt.plot.plot_drawn_communities,
     "motif_communities": lambda x: nt.motif_communities(nt.BlockModel(), x),
     "compare_conditions": lambda x: nt.compare_conditions(x, x),
     "community_uncertainty": lambda x: nt.community_uncertainty(nt.BlockModel(), x),

@@ -25,6 +25,7 @@ from .motif_tests import plot_coassignment as plot_coassignment
 from .motif_tests import plot_conditions as plot_conditions
 from .motif_tests import plot_motif_null as plot_motif_null
 from .motifs import plot_circuit as plot_circuit
+from .motifs import plot_drawn_communities as plot_drawn_communities
 from .motifs import plot_motif as plot_motif
 from .motifs import plot_motifs as plot_motifs
 from .posterior import plot_calibration as plot_calibration

@@ -9,7 +9,15 @@ import xarray as xr
 
 from neurotools.errors import SettingsError
 from neurotools.plot import style
-from neurotools.plot.reading import blocks, community_order, components, labels_of, motif_matrix
+from neurotools.plot.reading import (
+    blocks,
+    check_component,
+    community_order,
+    components,
+    labels_of,
+    motif_matrix,
+    variable,
+)
 from neurotools.plot.style import Axes, Figure
 
 # Motifs are sparse with a long tail; above this quantile of their entries the colour no longer changes.
@@ -194,6 +202,52 @@ def plot_circuit(
         ax.set_aspect("equal")
         ax.set_axis_off()
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    return ax
+
+
+def plot_drawn_communities(
+    communities: xr.Dataset, component: Any = None, ax: Axes | Figure | None = None
+) -> Axes:
+    """Draw how often two units share a community, over partitions drawn from the posterior.
+
+    Parameters
+    ----------
+    communities : xarray.Dataset
+        Result of ``nt.BlockModel`` with ``n_draws``: ``coassignment`` and ``n_blocks_draw``.
+    component : label, optional
+        Which motif, where there are several.
+    ax : matplotlib.axes.Axes or matplotlib.figure.Figure, optional
+        Where to draw; a new figure otherwise.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Units stand by the community that was found, framed; the title says how many communities draws have.
+    """
+    together = variable(communities, "coassignment", "co-assignments")
+    count = variable(communities, "n_blocks_draw", "numbers of communities drawn")
+    label = variable(communities, "label", "communities")
+    if "component" in together.dims:
+        check_component(communities, component)
+        together, count, label = (one.sel(component=component) for one in (together, count, label))
+    dim = str(together.dims[0])
+    values, labels = together.to_numpy(), label.to_numpy().astype(int)
+    order = np.lexsort((-(values * (labels[:, None] == labels)).sum(axis=1), labels))
+    low, middle, high = np.quantile(count.to_numpy(), [0.05, 0.5, 0.95])
+    with style.context():
+        ax = style.panel(ax, (5.4, 4.7))
+        image = ax.imshow(
+            values[np.ix_(order, order)], cmap=style.sequential(), vmin=0, vmax=1, aspect="equal"
+        )
+        style.plain_spines(ax, "left", "right", "top", "bottom")
+        names = together[dim].to_numpy()[order] if dim in together.coords else order
+        style.name_entries(ax, "y", names, min(style.axes_size(ax)))
+        ax.set_xticks([])
+        _frame_communities(ax, labels[order])
+        what = "" if component is None else f"motif {component} · "
+        ax.set_title(f"{what}{middle:.0f} communities ({low:.0f} to {high:.0f} in 90 % of draws)", pad=22)
+        ax.set(xlabel=f"{dim}, in the same order", ylabel=f"{dim}, sorted by community")
+        style.colour_bar(image, ax, "share of draws together")
     return ax
 
 
