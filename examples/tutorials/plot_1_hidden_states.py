@@ -41,6 +41,7 @@ presses = np.prod(np.where(y == 1, p[stories], 1 - p[stories]), axis=1)
 weight = moves * presses
 by_hand = (weight[:, None] * stories).sum(axis=0) / weight.sum()
 print("P(mood 1) at each trial:", by_hand.round(2))
+assert len(stories) == 2**10
 assert by_hand[3] < 0.5
 
 # %%
@@ -62,6 +63,8 @@ assert by_hand[3] < 0.5
 #    </details>
 
 from neurotools.numerics import hmm
+
+assert 1e90 < 2**300 < 1e91
 
 log_prob = np.log(np.where(y[:, None] == 1, p, 1 - p))
 found = hmm.smooth(np.log([0.5, 0.5]), np.log(A), log_prob)

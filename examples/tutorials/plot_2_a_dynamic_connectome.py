@@ -33,6 +33,7 @@ traces = np.stack([early, early, early, late, late, late]) + 0.01 * rng.normal(s
 small = schema.continuous(traces, dim="unit", labels=list("ABCDEF"), sfreq=20.0, units="1")
 affinity = nt.differential_affinity(small, smooth_s=0.15)
 dense = nt.dense_affinity(affinity).sel(unit="A")
+assert dense.sel(unit_to="D").sel(time=6.5, method="nearest") < 0.05 * dense.sel(unit_to="B").max()
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 4), sharex=True, layout="constrained")
 for name, label in (("A", 0), ("B", 1), ("D", 2)):
@@ -68,6 +69,8 @@ axes[1].legend(loc="upper right")
 #
 # .. math:: a_{ij}(t) \approx \sum_r m_r(i,j)\, h_r(t), \qquad m_r, h_r \ge 0 .
 
+n = small.sizes["unit"]
+assert (n * (n - 1) // 2, time.size) == (15, 400)
 fit = nt.NTF(rank=2, n_restarts=3, seed=0).fit(affinity)
 print(f"relative error {fit.attrs['relative_error']:.2f}")
 nt.plot.plot_time_loadings(fit).set_title("When each motif is there", loc="left")
