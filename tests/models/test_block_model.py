@@ -520,7 +520,7 @@ def test_too_many_units_are_refused_with_what_to_do():
         ({"shared": "no"}, "shared is 'auto', True or False"),
         ({"nested": True, "n_draws": 3}, "drawn for one level"),
         ({"nested": True, "weights": "poisson"}, "every pair counts alike"),
-        ({"n_draws": -1}, "must not be negative"),
+        ({"n_draws": -1}, "n_draws must be at least 0"),
     ],
 )
 def test_impossible_settings_are_refused(settings, says):

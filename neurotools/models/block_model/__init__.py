@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from neurotools.errors import SchemaError, SettingsError, lookup
+from neurotools.errors import SchemaError, SettingsError, check_numbers, lookup
 from neurotools.models.block_model.graphs import as_motif, batch_of, each_graph
 from neurotools.models.block_model.results import OneFit, as_dataset, evidence
 from neurotools.numerics import blockmodel, blocknested, blockpredict
@@ -72,8 +72,7 @@ class BlockModel:
             value = getattr(self, name)
             if not (isinstance(value, bool) or value == "auto"):
                 raise SettingsError(f"{name} is 'auto', True or False", found=repr(value))
-        if self.n_draws < 0:
-            raise SettingsError("n_draws must not be negative", found=self.n_draws)
+        check_numbers(self, n_draws=0)
         if self.nested and self.n_draws:
             raise SettingsError(
                 "partitions are drawn for one level", code="NT-SET-003",
