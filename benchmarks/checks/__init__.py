@@ -617,7 +617,7 @@ CHECKS = {
             name="mouse_peer",
             title="Choices of mice: likelihood and optimum beside dynamax's logistic HMM",
             run=switching_data.mouse_peer,
-            code=(*SWITCHING_DATA, "benchmarks/peers"),
+            code=(*SWITCHING_DATA, "benchmarks/peers/dynamax_choices.py"),
             group="long",
             budget_s=600.0,
         ),
@@ -652,7 +652,7 @@ CHECKS = {
             name="one_state_oracle",
             title="Couplings of a population without states equal those of nemos",
             run=switching_data.one_state_oracle,
-            code=(*SWITCHING_DATA, "benchmarks/peers", "neurotools/simulate/populations.py"),
+            code=(*SWITCHING_DATA, "benchmarks/peers/nemos_glm.py", "neurotools/simulate/populations.py"),
             group="long",
         ),
         Check(
