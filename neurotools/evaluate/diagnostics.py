@@ -11,12 +11,13 @@ from neurotools.errors import NotConvergedError, SchemaError
 from neurotools.numerics import convergence as chains
 from neurotools.schema.posterior import posterior_group
 
-# Functions of the parameters that are the same under every renaming of clusters and states.
+# Functions of the parameters that are the same under every renaming of clusters and states. Not the log joint
+# density: it is a density over as many latents as there are clusters, so its values are of different kinds.
 QUANTITIES = {
     "posterior": (
         "n_clusters", "n_states", "log_rate_mean", "log_rate_sd", "interval_rate", "dispersion",
     ),
-    "sample_stats": ("lp",),
+    "sample_stats": ("log_likelihood",),
 }  # fmt: skip
 LEAST_DRAWS = 8  # of a chain, below which its halves say nothing
 MAX_RHAT = 1.05
@@ -40,11 +41,11 @@ def convergence(post: xr.DataTree, *, max_rhat: float = MAX_RHAT, min_ess: float
     -------
     xarray.Dataset
         ``rhat``, ``ess_bulk``, ``ess_tail``, ``mean`` and its Monte Carlo ``standard_error``, over
-        ``quantity``: numbers of clusters and states, ``lp``, and for every unit the mean and spread of its
-        log rate, its mean count in stretches of the recording, its dispersion. Coordinate ``variable``
-        says which of these, names like ``log_rate_mean[u3]`` which unit. A quantity that never changes has
-        R-hat 1. attrs ``converged`` (0 or 1), ``worst_rhat``, ``least_ess``, ``worst`` and ``least`` (which
-        quantities), ``n_chains``, ``max_rhat``, ``min_ess``.
+        ``quantity``: numbers of clusters and states, ``log_likelihood``, and for every unit the mean
+        and spread of its log rate, its mean count in stretches of the recording, its dispersion. Coordinate
+        ``variable`` says which of these, names like ``log_rate_mean[u3]`` which unit. A quantity that never
+        changes has R-hat 1. attrs ``converged`` (0 or 1), ``worst_rhat``, ``least_ess``, ``worst`` and
+        ``least`` (which quantities), ``n_chains``, ``max_rhat``, ``min_ess``.
 
     Raises
     ------

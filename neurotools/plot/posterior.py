@@ -10,7 +10,7 @@ from neurotools.plot.reading import variable
 from neurotools.plot.style import Axes, Figure
 
 WORDS = {
-    "n_clusters": "number of clusters", "n_states": "number of states", "lp": "log posterior",
+    "n_clusters": "number of clusters", "n_states": "number of states", "log_likelihood": "log likelihood",
     "log_rate_mean": "mean log rate, each unit", "log_rate_sd": "spread of log rate, each unit",
     "interval_rate": "rate in stretches, each unit", "dispersion": "dispersion, each unit",
 }  # fmt: skip

@@ -23,7 +23,8 @@ def test_independent_draws_pass_and_all_that_is_free_of_labels_is_looked_at(long
     assert found.attrs["worst_rhat"] < 1.05
     kinds = set(found["variable"].to_numpy().tolist())
     assert kinds == {
-        "n_clusters", "n_states", "log_rate_mean", "log_rate_sd", "interval_rate", "dispersion", "lp"
+        "n_clusters", "n_states", "log_rate_mean", "log_rate_sd", "interval_rate", "dispersion",
+        "log_likelihood",
     }  # fmt: skip
     assert "log_rate_mean[3]" in found["quantity"]
     assert "interval_rate[3, 0]" in found["quantity"]
