@@ -43,14 +43,6 @@ def expected_and_taken() -> list[Row]:
         taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         memory = facts["peak_memory_mb"] / said["estimate"]["memory_mb"]
         name = f"{pipeline}, {Path(source).name}"
-        print(
-            name,
-            taken,
-            said["all_seconds"],
-            facts["peak_memory_mb"],
-            said["estimate"]["memory_mb"],
-            flush=True,
-        )
         note = f"expected {said['all_seconds']:.0f} s, took {taken:.0f} s of processor time"
         rows.append(Row(f"{name}: time", _off(taken / said["all_seconds"]), f"<= {WITHIN:g}", note=note))
         note = f"expected {said['estimate']['memory_mb']} MB, took {facts['peak_memory_mb']:.0f} MB"
@@ -63,7 +55,10 @@ def _described(source: str, folder: Path) -> str:
     if not source.startswith("data/"):
         return source
     path = shared(source)
-    return str(path) if path.is_dir() else str(folder / "in" / datasets._put(path, folder / "in"))
+    if path.is_dir():
+        return str(path)
+    home = folder / "in" / datasets._put(path, folder / "in")
+    return str(home if (home / "recording.yaml").exists() else home / path.name)
 
 
 def _off(ratio: float) -> float:
