@@ -21,7 +21,7 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("fmri-connectivity", "data/fmri_hcp_aal2_timeseries/101309_rsfMRI_REST1_LR_tc.mat", ("window_s=60",)),
     ("encoder-pretrain", "eegmmidb", ("encoder=elm-nano", "length_s=1", "steps=40")),
     ("bicluster", "m1-reaching", ("bin_width_s=0.2", "stop_s=30", "draws=30", "tune=20", "chains=1")),
-    ("brain-states", "m1-reaching", ("bin_width_s=0.1", f"units={UNITS}", "n_states=2", "n_restarts=2")),
+    ("brain-states", "m1-reaching", (f"units={UNITS}", "n_states=2", "n_restarts=2")),
     ("dynamic-connectome", "songbird-hvc", ("rank=4", "smooth_s=0.0667")),
 )
 
