@@ -76,7 +76,10 @@ BLOCK_MODEL = (
         f"neurotools/numerics/block{part}.py"
         for part in ("model", "nested", "predict", "sampling", "search", "weights")
     ),
-    *(f"neurotools/numerics/kernels/numba_block{part}.py" for part in ("model", "moves", "splits", "terms")),
+    *(
+        f"neurotools/numerics/kernels/numba_block{part}.py"
+        for part in ("judge", "model", "moves", "splits", "terms")
+    ),
 )
 COMMUNITY_PEERS = (
     "benchmarks/peers/sknetwork_communities.py",

@@ -15,13 +15,12 @@ import numpy as np
 from numba import njit
 
 from neurotools.numerics.blockmodel import NEUTRAL
+from neurotools.numerics.kernels.numba_blockjudge import judge_edges, judge_values
 from neurotools.numerics.kernels.numba_blockmodel import STAMP
 from neurotools.numerics.kernels.numba_blockmoves import (
     clear_block,
     count_in,
     gather_row,
-    judge_edges,
-    judge_values,
     offer_row,
     refresh,
     shuffle,
