@@ -61,7 +61,7 @@ def one_seed(seed: int) -> dict[str, np.ndarray | float]:
     edges, spurious = edge_errors(truth, connectome, match)
     shifted = nt.circular_shift(affinity, min_shift_s=10.0, seed=seed)
     above, null_above = (
-        int((nt.motif_null(replace(MODEL, n_restarts=2), data, n_null=39)["p_corrected"] <= 0.05).sum())
+        int((nt.motif_null(replace(MODEL, n_restarts=2), data, n_null=19)["p_corrected"] <= 0.05).sum())
         for data in (affinity, shifted)
     )
     return {
