@@ -8,7 +8,8 @@ from means of batches. Mutants are defects of published code, made again: a test
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +28,7 @@ NAMES = (
     "mean log count", "mean log count squared", "zeros", "variance of counts",
     "rate", "rate squared", "rate from bin to bin", "rates of units 1 and 2", "loading times latent",
     "log det Q", "A of level on level", "offset", "baseline times rate", "log r times counts",
+    "squared residual", "residual times log rate", "residuals of units 1 and 2", "residual from bin to bin",
 )  # fmt: skip
 
 
@@ -47,6 +49,14 @@ def small_prior(*, poisson: bool = False, process: bool = False, full: bool = Fa
     )  # fmt: skip
 
 
+def loud_prior() -> Prior:
+    """Priors under which loadings and paths matter more than in ``small_prior``, and rates stay drawable."""
+    return replace(
+        small_prior(), loading_sd=1.0, initial_sd=0.6, column_precision=3.0, noise_scale=1.65,
+        dispersion_shape=3.0, dispersion_rate=1.0, baseline_sd=1.0,
+    )  # fmt: skip
+
+
 def functionals(draw: Draw, y: np.ndarray) -> np.ndarray:
     """The numbers that ``NAMES`` names."""
     eta, r, path = bicluster.log_rates(draw), draw.dispersion, draw.latent[draw.cluster]
@@ -58,6 +68,8 @@ def functionals(draw: Draw, y: np.ndarray) -> np.ndarray:
     place = 0 if draw.coef.shape[0] > 1 else draw.cluster[0] * path.shape[2] % q
     coef, root = draw.coef[group, state[5]], draw.root[group, state[5]]
     squares = np.log1p(path**2)
+    mean = np.exp(eta)
+    residual = np.tanh(0.5 * (y - mean) / np.sqrt(mean * (1 + mean / r[:, None])))
     theta = draw.theta
     return np.array([
         theta[:, 0].mean(), (theta[:, 0] ** 2).mean(), theta[:, 1].mean(), (theta[:, 1] ** 2).mean(),
@@ -74,6 +86,8 @@ def functionals(draw: Draw, y: np.ndarray) -> np.ndarray:
         (bounded[0] * bounded[1]).mean(), np.tanh(theta[:, 1:] * path[..., 1]).mean(),
         -2 * np.log(np.diag(root)).sum() / q, np.tanh(coef[place, place]), np.tanh(3 * coef[place, -1]),
         (theta[:, :1] * bounded).mean(), (log_r[:, None] * log_y).mean(),
+        (residual**2).mean(), (residual * bounded).mean(), (residual[0] * residual[1]).mean(),
+        (residual[:, 1:] * residual[:, :-1]).mean(),
     ], dtype="float64")  # fmt: skip
 
 
@@ -213,6 +227,14 @@ MUTANTS: dict[str, tuple[Move, Move]] = {
     "backward pass by the wrong state": (bicluster.draw_paths, backward_by_the_wrong_state),
     "dispersion with probability held": (bicluster.draw_dispersion, dispersion_with_probability_held),
     "paths drawn with stale loadings": (bicluster.draw_assignments, assignments_with_stale_loadings),
+}
+
+
+# Sweeps that show each of them, and the prior under which it shows.
+FAST: dict[str, tuple[int, Callable[[], Prior]]] = {
+    "backward pass by the wrong state": (7000, small_prior),
+    "dispersion with probability held": (2000, small_prior),
+    "paths drawn with stale loadings": (6000, loud_prior),
 }
 
 

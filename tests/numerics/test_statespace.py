@@ -39,6 +39,19 @@ def test_draws_have_the_dense_mean_and_covariance(rng):
     assert np.abs(z).max() < 4.5
 
 
+def test_covariances_of_bins_and_neighbours_are_those_of_the_dense_gaussian(rng):
+    from neurotools.numerics.kernels.numba_bisearch import covariances
+
+    diag, off, lin = blocks(rng, n=6, q=2)
+    dense = np.linalg.inv(statespace.dense_precision(diag, off)).reshape(6, 2, 6, 2)
+    law = statespace.path_law(diag, off, lin)
+    own, lag = covariances(law.low, law.left)
+    for t in range(6):
+        np.testing.assert_allclose(own[t], dense[t, :, t], atol=1e-12)
+        if t:
+            np.testing.assert_allclose(lag[t], dense[t, :, t - 1], atol=1e-12)
+
+
 def test_a_precision_that_is_none_is_refused():
     with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
         statespace.path_law(-np.ones((2, 1, 1)), np.zeros((2, 1, 1)), np.zeros((2, 1)))
