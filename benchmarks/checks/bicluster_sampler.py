@@ -59,7 +59,7 @@ def joint_test() -> list[Row]:
         note += f"draws; largest at {geweke.NAMES[int(np.abs(outcome.z).argmax())]}"
         rows.append(Row(f"{name}: largest |z| of {len(geweke.NAMES)}", outcome.worst, "<= 3.5", note=note))
     for name in geweke.MUTANTS:
-        prior = geweke.FAST[name][1]()
+        prior = geweke.MUTANT_PRIORS[name]()
         outcome = _segments(prior, name, N_SEGMENTS_MUTANT, geweke.mutated(name))
         note = f"{N_SEGMENTS_MUTANT * SEGMENT} sweeps"
         rows.append(Row(f"mutant, {name}: largest |z|", outcome.worst, ">= 6", note=note))
