@@ -2,7 +2,8 @@
 
 Name that Python in ``NEUROTOOLS_PEERS``; it needs dynamax, nemos, scikit-network and tensortools, which are
 no part of this project and would bring JAX into it: ``python -m venv peers && peers/bin/pip install dynamax
-nemos scikit-network tensortools tqdm numba matplotlib munkres``. Where it is not given, what needs it is left as it was found last.
+nemos scikit-network tensortools tqdm numba matplotlib munkres``. Where it is not given, what needs it is left
+as it was found last.
 ``python -m benchmarks.peers`` makes the frozen numbers under ``tests/reference`` anew.
 """
 
