@@ -11,6 +11,7 @@ from benchmarks.checks import (
     connectivity,
     datasets,
     encoder_connectivity,
+    encoder_cost,
     encoder_memory,
     encoder_probes,
     encoder_runs,
@@ -1107,11 +1108,11 @@ CHECKS = {
         Check(
             name="spike_cost",
             title="A step of a spike transformer: rows as long as needed beside rows of full length",
-            run=encoder_spikes.cost,
+            run=encoder_cost.cost,
             code=(
                 f"{ENCODERS}/neuroformer.py",
                 f"{ENCODERS}/spike_tokens.py",
-                f"{CHECKS_HERE}/encoder_spikes.py",
+                f"{CHECKS_HERE}/encoder_cost.py",
             ),
             kind="speed",
         ),

@@ -1,10 +1,8 @@
-"""A small spike transformer: what its attention says of a known circuit, behaviour, and what it costs."""
+"""A small spike transformer: what its attention says of a known circuit, and behaviour."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 import neurotools as nt
-from benchmarks.record import ROOT, Row, code_hash, shared
+from benchmarks.record import Row, code_hash, shared
 
 SEEDS = (0, 1, 2)
 HERE = "neurotools/models/encoders"
@@ -318,78 +316,3 @@ def transformer(train: xr.DataArray, held_out: xr.DataArray) -> list[float]:
         fit = model.fit(train, out=Path(folder) / "fit")
         found = nt.encoders.decode(model, fit, held_out)
     return explained(np.column_stack([found["x"], found["y"]]), told(held_out)).tolist()
-
-
-# ---- what it costs --------------------------------------------------------------------------------------
-FORMS = ("trimmed", "whole")
-
-
-def cost() -> list[Row]:
-    """One training step of both forms on the same windows, each in a process of its own, one thread."""
-    found = {
-        form: json.loads(
-            subprocess.run(
-                [sys.executable, "-m", "benchmarks.checks.encoder_spikes", form], cwd=ROOT, check=True,
-                capture_output=True, text=True,
-            ).stdout.splitlines()[-1]
-        )
-        for form in FORMS
-    }  # fmt: skip
-    ours, theirs = found["trimmed"], found["whole"]
-    return [
-        Row("difference of the losses, relative", abs(ours["loss"] / theirs["loss"] - 1), "<= 1e-5"),
-        Row("time of a step, rows of full length over trimmed ones", theirs["seconds"] / ours["seconds"],
-            note=f"{theirs['seconds']:.2f} s and {ours['seconds']:.2f} s for 32 windows of 120 units"),
-        Row("spikes told per second, trimmed", ours["spikes"] / ours["seconds"], unit="1/s"),
-        Row("spikes told per second, rows of full length", ours["spikes"] / theirs["seconds"], unit="1/s"),
-        Row("memory of a step, trimmed", ours["mebibytes"], unit="MiB"),
-        Row("memory of a step, rows of full length", theirs["mebibytes"], unit="MiB"),
-    ]  # fmt: skip
-
-
-def one_form(form: str) -> dict[str, float]:
-    """Seconds and memory of a step.
-
-    ``trimmed``: rows as long as the longest, fused attention. ``whole``, as published: rows of 100 and 700
-    tokens whatever they hold, and every matrix of attention written out.
-    """
-    import resource
-
-    import torch
-
-    from benchmarks.checks.encoders import best_of
-    from neurotools.models.encoders import checkpoint, spike_tokens
-    from neurotools.models.encoders.neuroformer import Block, NeuroformerSettings
-
-    torch.set_num_threads(1)
-    settings = NeuroformerSettings(
-        n_units=120, current_bins=5, history_bins=15, width=128, current_layers=2, history_layers=2,
-        state_layers=2, dropout=0.0,
-    )  # fmt: skip
-    network = checkpoint.build("neuroformer", settings)
-    x = torch.from_numpy(np.random.default_rng(0).poisson(0.05, (32, 120, 20)).astype("float32"))
-    inputs, following, _ = spike_tokens.read(x, settings)
-    spikes = int((following.unit < settings.n_units).sum())
-    if form == "whole":
-        rows = {"current": settings.current_tokens, "history": settings.history_tokens}
-        inputs = inputs._replace(
-            **{k: spike_tokens.padded(getattr(inputs, k), settings, n) for k, n in rows.items()}
-        )
-        following = spike_tokens.padded(following, settings, settings.current_tokens)
-        Block.attend = lambda self, q, k, v, visible: self.shown(q, k, v, visible, [])  # type: ignore[method-assign]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    losses = []
-
-    def step() -> None:
-        network.zero_grad()
-        loss = network.loss(inputs, following)["loss"]
-        loss.backward()
-        losses.append(float(loss.detach()))
-
-    seconds = best_of(step, 3)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"loss": losses[0], "seconds": seconds, "spikes": spikes, "mebibytes": (peak - before) / 1024}
-
-
-if __name__ == "__main__":
-    print(json.dumps(one_form(sys.argv[1])))
