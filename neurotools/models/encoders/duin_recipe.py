@@ -169,10 +169,10 @@ DUIN = Recipe(
     foreign=("duin-mae", "duin-vqvae"), tokenizer=tokenizer,
 )  # fmt: skip
 DUIN_VQVAE = Recipe(
-    settings=DuINSettings, network=DuINVQVAE, fitted=fitted, layers=layers_alone, summary=SUMMARY, by_subject=True,
-    foreign=("duin-vqvae",), tokenizer=tokenizer,
+    settings=DuINSettings, network=DuINVQVAE, fitted=fitted, layers=layers_alone, summary=SUMMARY,
+    by_subject=True, foreign=("duin-vqvae",), tokenizer=tokenizer,
 )  # fmt: skip
 DUIN_MAE = Recipe(
-    settings=DuINSettings, network=DuINMAE, fitted=fitted, layers=layers_alone, summary=SUMMARY, by_subject=True,
-    foreign=("duin-mae",),
+    settings=DuINSettings, network=DuINMAE, fitted=fitted, layers=layers_alone, summary=SUMMARY,
+    by_subject=True, foreign=("duin-mae",),
 )  # fmt: skip
