@@ -1,6 +1,7 @@
 """Promises that every registered model keeps."""
 
 import dataclasses
+import functools
 import inspect
 import json
 
@@ -22,18 +23,23 @@ def run(model, data):
     return model.fit(*data) if hasattr(model, "fit") else model.sample(*data, draws=12, tune=8, chains=2)
 
 
+@functools.cache
+def fitted(name):
+    """Model, data and fit; made once for all tests that only read them."""
+    model, data = cases.small(name)
+    return model, data, run(model, data)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_same_seed_same_fit_and_order_of_dimensions_is_free(name):
-    model, data = cases.small(name)
-    fit = run(model, data)
+    model, data, fit = fitted(name)
     xr.testing.assert_identical(fit, run(model, data))
     xr.testing.assert_identical(fit, run(model, transposed(data)))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_fit_knows_its_maker_and_comes_back_from_disk(name, tmp_path):
-    model, data = cases.small(name)
-    fit = run(model, data)
+    model, _, fit = fitted(name)
     assert nt.model_of(fit) == model
     assert fit.attrs["seed"] == model.seed
     assert fit.attrs["neurotools_version"] == nt.__version__
@@ -65,8 +71,7 @@ def test_fitting_changes_neither_the_model_nor_the_data(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_verbs_take_the_fit_and_then_the_data_of_fit(name):
-    model, data = cases.small(name)
-    fit = run(model, data)
+    model, data, fit = fitted(name)
     parameters = inspect.signature(model.fit if hasattr(model, "fit") else model.sample).parameters
     # What has a default (a connectome as prior) is needed to fit and not afterwards.
     names = [name for name, entry in parameters.items() if entry.default is entry.empty]
@@ -79,8 +84,7 @@ def test_verbs_take_the_fit_and_then_the_data_of_fit(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_latents_are_numbered_and_values_carry_no_stray_attributes(name):
-    model, data = cases.small(name)
-    fit = run(model, data)
+    _, _, fit = fitted(name)
     for dim in ("component", "state", "cluster"):
         if dim in fit.dims:
             assert fit[dim].to_numpy().tolist() == list(range(fit.sizes[dim]))
