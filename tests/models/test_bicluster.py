@@ -12,7 +12,9 @@ import xarray as xr
 import neurotools as nt
 from neurotools import schema
 from neurotools.errors import ResultError, SchemaError, SettingsError
+from neurotools.models.bicluster import start
 from neurotools.models.bicluster.tree import intervals, whole_draws
+from neurotools.numerics.bicluster import Counts
 
 MODEL = nt.BiCluster(latent_dim=1, state_prior=nt.StickyHDP(max_states=4), seed=3)
 
@@ -30,6 +32,17 @@ def planted():
     settings = {"n_units": 16, "n_time": 300, "n_clusters": 2, "latent_dim": 1, "rate": 3.0}
     recording, truth = nt.simulate.biclusters(**settings, seed=1)
     return recording["counts/counts"], truth["unit_label"].to_numpy()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_a_chain_begins_every_unit_stands_in_one_cluster(seed):
+    rng = np.random.default_rng(seed)
+    y = rng.poisson(rng.gamma(2.0, 1.0, size=(50, 1)), size=(50, 60))
+    data = Counts(y, np.ones(y.shape, bool), np.arange(60) == 0)
+    search = start.Search(data, MODEL.prior(50), np.full(50, 10.0), np.zeros(60, dtype="int64"))
+    for blocks in (start.grouped(rng, search)[1], start.exchanged(search, start.grouped(rng, search)[1])):
+        units = np.concatenate([block.units for block in blocks])
+        np.testing.assert_array_equal(np.sort(units), np.arange(50))
 
 
 def test_groups_of_units_are_found_and_rates_follow_the_counts():

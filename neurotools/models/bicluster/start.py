@@ -164,7 +164,7 @@ def regrouped(search: Search, blocks: list[Block]) -> list[Block]:
         label = search.evidence([block.path for block in blocks]).argmax(axis=1)
         found = [(block, np.flatnonzero(label == c)) for c, block in enumerate(blocks)]
         blocks = [
-            search.block(units, ROUNDS, block.path) if units.size != block.units.size else block
+            block if np.array_equal(units, block.units) else search.block(units, ROUNDS, block.path)
             for block, units in found
             if units.size
         ]
