@@ -29,6 +29,12 @@ def run_peer(program: str, *, python: str | None = None, **arrays: np.ndarray) -
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
         np.savez(given, **arrays)
-        subprocess.run([python, HERE / f"{program}.py", given, found], check=True)
+        done = subprocess.run(
+            [python, HERE / f"{program}.py", given, found], check=False, stderr=subprocess.PIPE, text=True
+        )
+        if done.returncode and "ModuleNotFoundError" in done.stderr:
+            raise DataAbsentError(f"a package in {python}: {done.stderr.splitlines()[-1]}")
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stderr}")
         with np.load(found) as file:
             return {name: file[name] for name in file.files}
