@@ -180,7 +180,8 @@ def joined(search: Search, blocks: list[Block]) -> list[Block]:
             key = (blocks[a].units.tobytes(), blocks[b].units.tobytes())
             if key not in tried:
                 both = search.block(np.union1d(blocks[a].units, blocks[b].units), LONG_ROUNDS)
-                tried[key] = both.merit - blocks[a].merit - blocks[b].merit, both
+                gain = both.merit - blocks[a].merit - blocks[b].merit
+                tried[key] = -np.inf if np.isnan(gain) else gain, both  # where none of the three settled
         here = {block.units.tobytes(): block for block in blocks}
         open_pairs = [key for key in tried if key[0] in here and key[1] in here]
         best = max(open_pairs, key=lambda key: tried[key][0])
