@@ -18,6 +18,7 @@ from neurotools.errors import NeurotoolsError
 
 from . import measure
 from .contract import Pipeline
+from .dynamic_connectome import RANKS
 
 WITHIN = 3.0  # the factor that estimates are held to
 BASE_MB = 330.0  # of a process with what every pipeline imports, figures drawn
@@ -168,9 +169,12 @@ def dynamic_connectome(shape: Shape, settings: Any) -> tuple[Terms, float]:
     entries = pairs * shape.samples * shape.subjects
     one = PER_ENTRY * entries * model.rank * sweeps
     terms = {"affinity": 0.1 + 2e-7 * shape.values, "factorisation": 0.1 + one * model.n_restarts}
-    ranks = settings.rank_scan or (tuple(range(1, 11)) if settings.auto_rank else ())
+    ranks = settings.rank_scan or (RANKS if settings.auto_rank else ())
     if ranks:
-        terms["rank scan"] = 2.0 * one / model.rank * sum(ranks) * model.n_restarts
+        per_rank = one / model.rank * model.n_restarts
+        terms["rank scan"] = 2.0 * per_rank * sum(ranks)
+        if settings.auto_rank:  # at the rank that will be chosen, which may be any of them
+            terms["rank against chance"] = settings.rank_nulls * per_rank * sum(ranks) / len(ranks)
     terms["communities"] = model.rank * (0.35 + 3.5e-4 * min(n, 1000) ** 2)
     terms["against chance"] = settings.nulls * (0.02 + one / 3)
     terms["replicates"] = settings.replicates * (one + terms["communities"])
