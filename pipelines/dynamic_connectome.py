@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import xarray as xr
 
 import neurotools as nt
-from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, did_you_mean
+from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, check_numbers, did_you_mean
 from neurotools.models.block_model import BlockModel
 from neurotools.models.ntf import NTF
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-LEAST = {"nulls": 0, "replicates": 0, "rank_nulls": 0, "permutations": 1, "max_units": 2}
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # that are compared where nobody says which
 TAKES = "a recording with one continuous signal (calcium traces, region series, EEG), spike counts, or spikes"
 GIVES = {
@@ -157,13 +156,11 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise SettingsError(f"{name} is a rate, in Hz, above 0", found=value)
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise SettingsError(f"{name} is a number, at least {least}", found=getattr(self, name))
+        check_numbers(
+            self, nulls=0, replicates=0, rank_nulls=0, permutations=1, max_units=2, min_pause_s=0, floor=0
+        )
         if self.replicates == 1:
             raise SettingsError("a spread needs at least two replicates", found=1, fix="replicates=20")
-        if not 0 <= self.min_pause_s < float("inf"):
-            raise SettingsError("min_pause_s is a time in seconds, at least 0", found=self.min_pause_s)
         self._check_shares()
 
     def _check_shares(self) -> None:
