@@ -252,18 +252,18 @@ def state_rows(right: Mapping[str, np.ndarray], subject: np.ndarray) -> list[Row
     share = {
         name: np.array([v[subject == one].mean() for one in np.unique(subject)]) for name, v in right.items()
     }
+    return share_rows("state of a window told right", share, "linear probe, chance about 0.25")
+
+
+def share_rows(what: str, share: Mapping[str, np.ndarray], note: str) -> list[Row]:
+    """Shares told right by each kind of features, and what the encoder's first gains over components."""
     rows = [
-        Row(f"state of a window told right: {name}", float(v.mean()), interval=interval(v),
-            note="linear probe, chance about 0.25")
-        for name, v in share.items()
-    ]  # fmt: skip
+        Row(f"{what}: {name}", float(v.mean()), interval=interval(v), note=note) for name, v in share.items()
+    ]
     first, pca = next(iter(share)), next(name for name in share if name.startswith("principal"))
     gain = share[first] - share[pca]
-    return [
-        *rows,
-        Row("the same: encoder, mean over regions, less principal components", float(gain.mean()), ">= 0",
-            interval=interval(gain)),
-    ]  # fmt: skip
+    words = "the same: encoder, mean over regions, less principal components"
+    return [*rows, Row(words, float(gain.mean()), ">= 0", interval=interval(gain))]
 
 
 def rest() -> list[Row]:
@@ -299,15 +299,5 @@ def identified(features: np.ndarray, windows: xr.DataArray) -> list[float]:
 def identity_rows(right: Mapping[str, list[float]]) -> list[Row]:
     """Shares of windows whose person is told right."""
     share = {name: np.array(v) for name, v in right.items()}
-    rows = [
-        Row(f"person of a window told right, of eight: {name}", float(v.mean()), interval=interval(v),
-            note="nearest mean of the first half by angle; chance 0.125")
-        for name, v in share.items()
-    ]  # fmt: skip
-    first, pca = next(iter(share)), next(name for name in share if name.startswith("principal"))
-    gain = share[first] - share[pca]
-    return [
-        *rows,
-        Row("the same: encoder, mean over regions, less principal components", float(gain.mean()), ">= 0",
-            interval=interval(gain)),
-    ]  # fmt: skip
+    note = "nearest mean of the first half by angle; chance 0.125"
+    return share_rows("person of a window told right, of eight", share, note)
