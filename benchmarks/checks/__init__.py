@@ -99,6 +99,7 @@ LIBRARIES = (
 CONNECTIVITY = (
     "neurotools/numerics/covariance.py",
     "neurotools/numerics/kernels/lapack.py",
+    "neurotools/numerics/kernels/numba_correlation.py",
     "neurotools/signals/connectivity.py",
     f"{CHECKS_HERE}/connectivity.py",
 )

@@ -76,6 +76,15 @@ def test_devices_and_kernels_agree(series, device, shrink):
     assert_allclose(to_numpy(maths.precision(found)), maths.spd_inverse(plain), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [(2, 30, 7), (2, 1300, 94), (40, 302)])
+@pytest.mark.parametrize("shrink", [True, False])
+def test_tiles_and_blas_give_the_plain_correlation(rng, shape, shrink):
+    x = 5.0 + 1e3 * rng.normal(size=shape)
+    fast = maths.correlation_of_series(x, shrink)
+    assert_allclose(fast, maths._correlation_of_series(x, shrink), rtol=0, atol=1e-13)
+    assert (fast == np.swapaxes(fast, -1, -2)).all()
+
+
 def test_what_has_no_inverse_is_told_by_the_kernel():
     singular = np.ones((1, 3, 3))
     kernel = dispatch("spd_inverse", singular, maths.spd_inverse)

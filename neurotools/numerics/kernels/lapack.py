@@ -1,6 +1,6 @@
-"""Covariance measures of NumPy arrays, one matrix at a time: each stays in the processor's cache.
+"""Inverses of covariances held in NumPy arrays, one matrix at a time: each stays in the processor's cache.
 
-Through BLAS and LAPACK, which know that matrices are symmetric and halve the work.
+Through LAPACK, which knows that matrices are symmetric and halves the work.
 """
 
 from __future__ import annotations
@@ -11,33 +11,6 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotri, spotrf, spotri
 
 ROUTINES = {"float64": (dpotrf, dpotri), "float32": (spotrf, spotri)}
-
-
-def correlation_of_series(x: np.ndarray, shrink: bool) -> np.ndarray:
-    """Correlation of series (..., time, region), shrunk as Ledoit and Wolf do or not."""
-    n, p = x.shape[-2:]
-    result = np.empty((*x.shape[:-2], p, p), dtype=x.dtype)
-    rows = np.empty_like(x[(0,) * (x.ndim - 2)])
-    for index in np.ndindex(x.shape[:-2]):
-        r = result[index]
-        np.subtract(x[index], x[index].mean(axis=0), out=rows)
-        np.matmul(rows.T, rows, out=r)
-        inverse_square = 1 / r.diagonal()
-        scale = np.sqrt(inverse_square)
-        r *= scale[:, None]
-        r *= scale
-        if shrink:
-            np.multiply(rows, rows, out=rows)
-            share = _shrinkage(rows @ inverse_square, float(np.vdot(r, r)), n, p)
-            r *= 1 - share
-        np.einsum("ii->i", r)[...] = 1
-    return result
-
-
-def _shrinkage(length: np.ndarray, square: float, n: int, p: int) -> float:
-    """Ledoit and Wolf's share where the mean variance is one; ``length`` is that of a sample, over n."""
-    spread = square - p
-    return min(length @ length - square / n, spread) / spread if spread > 0 else 0.0
 
 
 def spd_inverse(c: np.ndarray) -> np.ndarray:
