@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from benchmarks import switching_steps
 from neurotools import arrays
 from neurotools.arrays import Array, to_device, to_numpy
 from neurotools.numerics import (
@@ -22,8 +23,12 @@ from neurotools.numerics import (
     cp,
     glm,
     hmm,
+    hmm_scan,
     ntf,
     pairs,
+    switching,
+    switching_chain,
+    switching_restarts,
     switching_scales,
     switching_terms,
     tensor,
@@ -31,7 +36,8 @@ from neurotools.numerics import (
 )
 
 MODULES = (
-    arrays, affinity, pairs, units, tensor, cp, ntf, hmm, glm, switching_terms, switching_scales,
+    arrays, affinity, pairs, units, tensor, cp, ntf, hmm, hmm_scan, glm, switching, switching_chain,
+    switching_restarts, switching_scales, switching_terms,
 )  # fmt: skip
 TOLERANCE = {"float64": 1e-8, "float32": 1e-3}
 N_UNITS, N_SUBJECTS, N_TIME, RANK, RESTARTS = 12, 3, 20, 3, 2
@@ -218,11 +224,11 @@ def unit_layout(up: Array, down: Array) -> ntf.Layout:
 
 
 def chain_functions(initial: Array, transition: Array, likelihood: Array) -> list[Any]:
-    """Forward-backward, the best path, and the sum that both stand on."""
-    found = hmm.smooth_plain(initial, transition, likelihood, STARTS)
+    """Forward-backward in both forms, the best path, and the sum that they stand on."""
+    both = [smooth(initial, transition, likelihood, STARTS) for smooth in (hmm.smooth_plain, hmm_scan.smooth)]
     path, height = hmm.viterbi_plain(initial, transition, likelihood[0, ...], STARTS)
     total = arrays.logsumexp(likelihood, axis=-1)
-    parts = (found.state_prob, found.filtered_prob, found.pair_sum, found.log_evidence, found.log_predictive)
+    parts = [getattr(found, part.name) for found in both for part in fields(found)]
     return [*parts, path, height, total]
 
 
@@ -258,6 +264,13 @@ def regression_functions(family: str, link: str) -> Callable[..., list[Array]]:
         return [*found, own, switching_scales.log_gain_centre(y)]
 
     return call
+
+
+def starts_together(*given: Array) -> list[Array]:
+    """Starts side by side, of which one after another leaves, on every library."""
+    return switching_steps.iterations_of("poisson", "softplus", climb=switching_restarts.climb, tol=1e-3)(
+        *given
+    )
 
 
 def total_functions(*given: Array) -> list[Array]:
@@ -320,6 +333,16 @@ CASES = (
     Case("arrays: log gamma and its slopes", lambda rng: [rng.uniform(0.1, 30, 50)], gamma_functions),
     Case("glm: Gram matrices", lambda rng: [rng.random((70, 5)), rng.random((70, 3))], gram_functions),
     *(Case(f"glm: {f}, {link}", _regression_inputs, regression_functions(f, link)) for f, link in LAWS),
+    *(
+        Case(f"switching: {family}, {link}", _regression_inputs, switching_steps.iterations_of(family, link))
+        for family, link in LAWS
+    ),
+    Case(
+        "switching: inputs drive transitions",
+        _regression_inputs,
+        switching_steps.iterations_of("poisson", "softplus", driven=True),
+    ),
+    Case("switching: starts together", _regression_inputs, starts_together),
     Case("glm: sums", _regression_inputs, total_functions),
     Case(
         "affinity: slopes and scales",

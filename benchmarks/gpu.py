@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import pkgutil
 import platform
 import sys
@@ -35,8 +36,12 @@ CODE = (
             "cp",
             "glm",
             "hmm",
+            "hmm_scan",
             "ntf",
             "pairs",
+            "switching",
+            "switching_chain",
+            "switching_restarts",
             "switching_scales",
             "switching_terms",
             "tensor",
@@ -45,6 +50,7 @@ CODE = (
     ),
     "benchmarks/array_functions.py",
     "benchmarks/gpu.py",
+    "benchmarks/switching_steps.py",
 )
 
 
@@ -59,7 +65,16 @@ def stand_in() -> list[str]:
         except ImportError:
             make()
             missing.append(name)
+    if importlib.util.find_spec("numba") is None:
+        _numba()
+        missing.append("numba")
     return missing
+
+
+def _numba() -> None:
+    """The scan of devices serves on the host, too: slower than the compiled recursion."""
+    arrays = importlib.import_module("neurotools.arrays")
+    arrays.KERNELS["smooth", "cpu"] = arrays.KERNELS["smooth", "cupy"]
 
 
 def _array_api_compat() -> None:
@@ -143,9 +158,28 @@ def jobs() -> dict[str, Callable[[str, str], Callable[[], Any]]]:
         "symcp sweep, 200 units x 300 times, ten restarts": symcp(200, 300, 10),
         "symcp sweep, 2,000 units x 3,000 times": symcp(2000, 3000, 1),
         "symcp sweep, 2,000 units x 3,000 times, ten restarts": symcp(2000, 3000, 10),
+        **switching_jobs(),
         "pair sweep, 189 units x 960 times": lambda device, dtype: sweeps.layout_sweep(
             sweeps.pair_layout(189, 960, device, dtype), RANK
         ),
+    }
+
+
+def switching_jobs() -> dict[str, Callable[[str, str], Callable[[], Any]]]:
+    """Parts of a switching GLM: five states, 50,000 samples, 50 units."""
+    from benchmarks import switching_steps
+
+    def recursion(n_chain: int) -> Callable[[str, str], Callable[[], Any]]:
+        return lambda device, dtype: switching_steps.recursion((n_chain, 50_000, 5), device, dtype)
+
+    def iteration(n_starts: int) -> Callable[[str, str], Callable[[], Any]]:
+        return lambda device, dtype: switching_steps.iteration((50_000, 50, 5), n_starts, device, dtype)
+
+    return {
+        "forward-backward of a hidden chain, 50,000 samples x 5 states": recursion(1),
+        "forward-backward of eight hidden chains": recursion(8),
+        "iteration of a switching GLM, 50,000 samples x 50 units x 5 states": iteration(1),
+        "iteration of a switching GLM from eight starts": iteration(8),
     }
 
 

@@ -29,11 +29,11 @@ LIBRARIES = {
 # function is passed to ``dispatch`` by the caller, stays readable, and is the kernel's oracle in tests.
 KERNELS: dict[tuple[str, str], str] = {
     ("smooth", "cpu"): "kernels.numba_hmm:smooth",
-    ("smooth", "cupy"): "hmm_scan:smooth",
-    ("smooth", "torch"): "hmm_scan:smooth",
-    ("smooth", "strict"): "hmm_scan:smooth",
+    **{("smooth", device): "hmm_scan:smooth" for device in ("cupy", "torch", "strict")},
+    **{("climb", device): "switching_restarts:climb" for device in ("cupy", "torch", "strict")},
     ("viterbi", "cpu"): "kernels.numba_hmm:viterbi",
     ("missing_information", "cpu"): "kernels.numba_missing:missing_information",
+    ("chunk_rows", "cpu"): "kernels.blas_grams:chunk_rows",
     ("packed_outer", "cpu"): "kernels.blas_grams:packed_outer",
     ("add_product", "cpu"): "kernels.blas_grams:add_product",
     ("correlation_of_series", "cpu"): "kernels.numba_correlation:correlation_of_series",

@@ -92,9 +92,14 @@ LIBRARIES = (
     "neurotools/numerics/cp.py",
     "neurotools/numerics/glm.py",
     "neurotools/numerics/hmm.py",
+    "neurotools/numerics/hmm_scan.py",
+    "neurotools/numerics/switching.py",
+    "neurotools/numerics/switching_chain.py",
+    "neurotools/numerics/switching_restarts.py",
     "neurotools/numerics/switching_scales.py",
     "neurotools/numerics/switching_terms.py",
     "benchmarks/array_functions.py",
+    "benchmarks/switching_steps.py",
 )
 CONNECTIVITY = (
     "neurotools/numerics/covariance.py",
@@ -783,6 +788,7 @@ CHECKS = {
             run=switching_numerics.chain_beside_peers,
             code=(
                 "neurotools/numerics/hmm.py",
+                "neurotools/numerics/hmm_scan.py",
                 "neurotools/numerics/kernels/numba_hmm.py",
                 f"{CHECKS_HERE}/switching_numerics.py",
             ),

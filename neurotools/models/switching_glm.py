@@ -20,7 +20,7 @@ import xarray as xr
 from neurotools.arrays import to_device, to_numpy
 from neurotools.errors import NeurotoolsWarning, SchemaError, SettingsError, check_numbers, lookup
 from neurotools.numerics import hmm, switching
-from neurotools.numerics.switching_chain import drive_start, log_chain
+from neurotools.numerics.switching_chain import drive_start, host_chain
 from neurotools.numerics.switching_errors import UNCERTAINTY, Errors
 from neurotools.numerics.switching_fit import Found, Given, Search, best_of
 from neurotools.numerics.switching_lasso import GroupLasso
@@ -103,7 +103,8 @@ class SwitchingGLM:
     seed : int
         Start k is drawn from (seed, k).
     device : str
-        Where the sums over units run: ``"cpu"``, ``"cupy"``, ``"torch"``, ``"torch:cuda"``, ``"auto"``.
+        Where the fit runs: ``"cpu"``, ``"cupy"``, ``"torch"``, ``"torch:cuda"``, ``"auto"``. Off the CPU the
+        chain of states is a scan over time and all starts run together.
     dtype : {"float64", "float32"}
         Precision of the computation.
     """
@@ -227,7 +228,7 @@ class SwitchingGLM:
         params, problem = rebuilt(fit, data, self, transition_design)
         log_prob = switching.log_likelihood(params, problem)
         found = switching.posterior(params, problem, log_prob)
-        path, _ = hmm.viterbi(*log_chain(params, problem), to_numpy(log_prob), problem.start)
+        path, _ = hmm.viterbi(*host_chain(params, problem), to_numpy(log_prob), problem.start)
         own = sample_normaliser(params, problem)
         silent: dict[str, Any] = {}
         if self.family in SPIKING and data.units is not None:
@@ -355,7 +356,8 @@ def as_dataset(
         + switching.log_normaliser(params, given.problem(given.any_widths)),
         learned=found.extra.get("learned", {}), coords=found.extra.get("coords", {}),
         gain=None if params.gain is None else to_numpy(params.gain),
-        drive=params.drive, inputs=inputs if params.drive is not None else None,
+        drive=None if params.drive is None else to_numpy(params.drive),
+        inputs=None if params.drive is None else inputs,
         errors={} if errors is None else {
             "weights": errors.weights, "transition_low": errors.transition_low,
             "transition_high": errors.transition_high,
@@ -381,7 +383,7 @@ def rebuilt(
         initial, transition = np.log(fit["initial_prob"].to_numpy()), np.log(fit["transition"].to_numpy())
     params = switching.Params(
         there(weights), there(weights.mean(axis=0)), there(initial), there(transition),
-        there(np.atleast_1d(dispersion)), drive=None if inputs is None else driven_by(fit),
+        there(np.atleast_1d(dispersion)), drive=None if inputs is None else there(driven_by(fit)),
         gain=there(np.atleast_1d(fit["gain"].to_numpy())) if "gain" in fit else None,
     )  # fmt: skip
     given = given_of(data, settings, inputs=inputs)

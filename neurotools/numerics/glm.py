@@ -16,7 +16,7 @@ from jaxtyping import Float
 from neurotools.arrays import Array, device_of, digamma, dispatch, log_gamma, namespace, trigamma
 
 TINY = 1e-12  # least mean and least distance of a probability from 0 and 1, so that logarithms exist
-CHUNK = 256  # rows of a packed product at a time: outer products then stay in cache
+MOST_ROWS, MOST_PRODUCTS = 2**14, 2**24  # of a packed product at a time, so that memory stays small
 
 
 # ---- links ----------------------------------------------------------------------------------------------
@@ -236,11 +236,22 @@ def weighted_grams(
     one matrix product of its transpose with the weights then gives every Gram matrix. It is formed in chunks
     of rows, so that memory stays small.
     """
-    packed, room = packed_zeros(x, weights.shape[1]), pair_room(x)
-    for begin in range(0, x.shape[0], CHUNK):
-        stop = min(begin + CHUNK, x.shape[0])
+    packed, room, rows = packed_zeros(x, weights.shape[1]), pair_room(x), chunk_rows(x)
+    for begin in range(0, x.shape[0], rows):
+        stop = min(begin + rows, x.shape[0])
         packed = add_product(packed, packed_outer(x[begin:stop, :], room), weights[begin:stop, :])
     return unpacked(packed, x.shape[1])
+
+
+def chunk_rows(x: Float[Array, "time column"]) -> int:
+    """Rows of a packed product at a time: as many as fit into memory, unless a kernel wants fewer."""
+    return dispatch("chunk_rows", x, chunk_rows_plain)(x)
+
+
+def chunk_rows_plain(x: Array) -> int:
+    """Many, so that a device is kept busy."""
+    n = x.shape[1]
+    return max(1, min(MOST_ROWS, MOST_PRODUCTS // (n * (n + 1) // 2)))
 
 
 def packed_zeros(x: Float[Array, "time column"], n_problem: int) -> Float[Array, "pair problem"]:
@@ -259,7 +270,7 @@ def add_product(
 def pair_room(x: Float[Array, "time column"]) -> Float[Array, "pair chunk"]:
     """Memory for the products of one chunk, made once: fresh pages would cost more than the products."""
     n = x.shape[1]
-    size = (n * (n + 1) // 2, min(CHUNK, x.shape[0]))
+    size = (n * (n + 1) // 2, min(chunk_rows(x), x.shape[0]))
     return namespace(x).zeros(size, dtype=x.dtype, device=device_of(x))
 
 

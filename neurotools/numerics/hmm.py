@@ -3,8 +3,8 @@
 All functions take ``log_likelihood[..., time, state]``; leading axes are batches (restarts, folds). Sessions
 lie end to end along time: ``start`` marks their first samples, where the chain begins anew from
 ``log_initial`` and no transition is counted. A missing bin has log likelihood 0 in every state.
-``log_transition`` is ``[..., state, state_to]``, or ``[..., time, state, state_to]`` when inputs drive it,
-where entry ``t`` leads into sample ``t``.
+``log_transition`` is ``[state, state_to]``, or ``[..., time, state, state_to]`` where inputs drive it or each
+entry of a batch has its own: entry ``t`` leads into sample ``t``, and one entry leads into every sample.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def smooth(
 ) -> Smoothed:
     """Posterior over hidden states given whole sessions (forward-backward).
 
-    Rabiner (1989), Proceedings of the IEEE 77(2), eqs. 19-27 and 37. Uses the compiled kernel where there is
-    one for the library of ``log_likelihood``, and ``smooth_plain`` elsewhere.
+    Rabiner (1989), Proceedings of the IEEE 77(2), eqs. 19-27 and 37. Runs where ``log_likelihood`` lives: on
+    the host a compiled recursion, on a device a scan (``numerics.hmm_scan``).
     """
     start = session_starts(log_likelihood.shape[-2], start)
     return dispatch("smooth", log_likelihood, smooth_plain)(
@@ -46,7 +46,7 @@ def smooth(
 
 
 def smooth_plain(log_initial, log_transition, log_likelihood, start) -> Smoothed:
-    """Forward-backward in log space: the readable form, and the oracle of the kernels."""
+    """Forward-backward in log space: the readable form, and the oracle of the other two."""
     xp = namespace(log_likelihood)
     n_time = log_likelihood.shape[-2]
     forward: list[Array] = []
@@ -138,4 +138,6 @@ def session_starts(n_time: int, start: np.ndarray | None) -> np.ndarray:
 
 def _into(log_transition: Array, t: int) -> Array:
     """The log transition matrix that leads into sample ``t``."""
-    return log_transition if log_transition.ndim == 2 else log_transition[..., t, :, :]
+    if log_transition.ndim == 2:
+        return log_transition
+    return log_transition[..., t if log_transition.shape[-3] > 1 else 0, :, :]

@@ -11,7 +11,7 @@ Every step raises the log posterior or leaves it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -36,7 +36,7 @@ from neurotools.numerics.switching_terms import (
 )
 
 __all__ = [  # with what defines the model, so that one import is enough
-    "DISPERSED", "NORMAL", "Params", "Problem", "Rule", "arrow_blocks", "derivatives",
+    "DISPERSED", "NORMAL", "Params", "Problem", "Rule", "Run", "arrow_blocks", "derivatives",
     "expectation_maximisation", "likelihoods", "log_likelihood", "log_normaliser", "log_prior", "maximise",
     "one_state", "posterior", "random_start", "unit_log_prior", "weights_step",
 ]  # fmt: skip
@@ -48,15 +48,7 @@ SLACK = 1e-12  # of the size of an objective, by which rounding may lower it
 def posterior(params: Params, problem: Problem, known: Array | None = None) -> hmm.Smoothed:
     """Posterior over states given whole sessions; ``known`` is the log likelihood where it is at hand."""
     log_prob = log_likelihood(params, problem) if known is None else known
-    xp = namespace(log_prob)
-    # The recursion is serial and its arrays are small (time x state): it runs on the host, wherever the sums
-    # over units run.
-    found = hmm.smooth(*log_chain(params, problem), to_numpy(log_prob), problem.start)
-    evidence = xp.asarray(float(found.log_evidence), dtype=log_prob.dtype, device=device_of(log_prob))
-    others = [part.name for part in fields(found) if part.name != "log_evidence"]
-    return replace(
-        found, log_evidence=evidence, **{name: like(getattr(found, name), log_prob) for name in others}
-    )
+    return hmm.smooth(*log_chain(params, problem), log_prob, problem.start)
 
 
 def log_prior(params: Params, problem: Problem) -> float:
@@ -87,6 +79,10 @@ class Rule:
     log_prior: Callable[[Params, Problem], float]
 
 
+# Parameters, the posterior under them, the objective after each iteration, and whether it converged.
+Run = tuple[Params, hmm.Smoothed, list[float], bool]
+
+
 def expectation_maximisation(
     params: Params,
     problem: Problem,
@@ -95,7 +91,7 @@ def expectation_maximisation(
     *,
     watch: Callable[[int, float], None] | None = None,
     rule: Rule | None = None,
-) -> tuple[Params, hmm.Smoothed, list[float], bool]:
+) -> Run:
     """Alternate posteriors and updates until the objective gains less than ``tol`` relative.
 
     The objective is the log posterior under normal priors, or what another ``rule`` adds to the evidence.
@@ -122,7 +118,7 @@ def begun(params: Params, problem: Problem) -> Params:
     """Parameters with a place for everything that the problem asks for."""
     if problem.inputs is not None and params.drive is None and params.weights.shape[0] > 1:
         drive = drive_start(to_numpy(params.log_transition), problem.inputs.shape[1])
-        params = replace(params, drive=drive)
+        params = replace(params, drive=like(drive, params.weights))
     if problem.log_gain_centre is not None and params.gain is None:
         params = replace(params, gain=namespace(problem.log_gain_centre).exp(problem.log_gain_centre))
     return params
@@ -205,8 +201,9 @@ def arrow_blocks(information: Array, problem: Problem) -> tuple[Array, Array, Ar
     xp = namespace(information)
     prior, n_state = prior_diagonal(problem.precision, information), information.shape[0]
     identity = xp.eye(prior.shape[0], dtype=prior.dtype, device=device_of(prior))
-    scale = 1e-9 * xp.max(xp.abs(information))  # a column that never varies must not make the system singular
-    inverse = xp.linalg.inv(information + identity * (prior + scale)[None, None, :, None])
+    # A column that never varies must not make the system of its unit singular.
+    scale = 1e-9 * xp.max(xp.abs(information), axis=(0, 2, 3), keepdims=True)
+    inverse = xp.linalg.inv(information + identity * (prior[None, None, :, None] + scale))
     reach = inverse * prior
     diagonal = n_state * prior + prior_diagonal(problem.centre_precision, information)
     diagonal = xp.where(

@@ -21,7 +21,7 @@ from neurotools.arrays import Array, like, namespace, to_numpy
 from neurotools.numerics import glm, hmm
 from neurotools.numerics.missing_information import Chain, missing_information, others
 from neurotools.numerics.switching import posterior
-from neurotools.numerics.switching_chain import FIRST, input_precisions, log_chain, pair_prob
+from neurotools.numerics.switching_chain import FIRST, host_chain, input_precisions, pair_prob
 from neurotools.numerics.switching_terms import (
     Params,
     Problem,
@@ -170,10 +170,10 @@ def chain_information(
 
 def chain_of(params: Params, found: hmm.Smoothed, problem: Problem) -> Chain:
     """The posterior chain, and how each sample's log probability rises with each predictor; on the host."""
-    initial, transition = log_chain(params, problem)
+    initial, transition = host_chain(params, problem)
     family = glm.FAMILIES[problem.family]
     slopes = []
-    for begin, stop in chunks(problem.x.shape[0]):
+    for begin, stop in chunks(problem.x):
         part = terms(params, problem, begin, stop)
         pull = part.slope * (part.y - part.mean) / family.variance(part.mean, part.scale)
         slopes.append(to_numpy(part.observed(pull)))
@@ -189,7 +189,7 @@ def transition_inputs(params: Params, problem: Problem) -> Float[np.ndarray, "ti
     """What drives transitions; ones alone where nothing does."""
     if params.drive is None or problem.inputs is None:
         return np.ones((problem.x.shape[0], 1))
-    return problem.inputs
+    return to_numpy(problem.inputs)
 
 
 def weights_information(
@@ -219,7 +219,7 @@ def observed_grams(
     k, n_column, n_unit = params.weights.shape
     packed = glm.packed_zeros(problem.x, k * n_unit)
     room = glm.pair_room(problem.x)
-    for begin, stop in chunks(problem.x.shape[0]):
+    for begin, stop in chunks(problem.x):
         part = terms(params, problem, begin, stop)
         weight = part.observed(state_prob[begin:stop, :, None] * observed_weight(part, problem))
         weight = xp.reshape(weight, (stop - begin, k * n_unit))
@@ -257,12 +257,13 @@ def complete_chain(
     params: Params, found: hmm.Smoothed, problem: Problem
 ) -> Float[np.ndarray, "parameter parameter"]:
     """Expected complete-data information of log odds of transitions and first states, and their priors."""
-    initial, transition = log_chain(params, problem)
+    initial, transition = host_chain(params, problem)
     k = initial.size
     driven = params.drive is not None
     inputs = transition_inputs(params, problem)
     moves = np.exp(np.broadcast_to(transition, (len(inputs), k, k)) if transition.ndim == 2 else transition)
-    left = pair_prob(found, transition, problem.start).sum(axis=2)
+    pairs = pair_prob(found, like(transition, found.state_prob), problem.start)
+    left = to_numpy(pairs).sum(axis=2)
     rows = [_row_information(state, left[:, state], moves[:, state], inputs) for state in range(k)]
     mean = np.exp(to_numpy(params.log_transition))
     n_input = inputs.shape[1]

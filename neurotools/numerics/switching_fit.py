@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from neurotools.arrays import to_device
+from neurotools.arrays import dispatch, to_device
 from neurotools.errors import NotConvergedError
 from neurotools.numerics import hmm, switching, switching_starts
 from neurotools.numerics.glm import GAINED
@@ -79,7 +79,7 @@ class Given:
             seen=None if self.seen is None else there(self.seen),
             trials=None if self.trials is None else there(self.trials),
             log_gain_centre=there(log_gain_centre(self.y)) if self.link in GAINED else None,
-            inputs=self.inputs, input_precision=self.input_precision,
+            inputs=None if self.inputs is None else there(self.inputs), input_precision=self.input_precision,
         )  # fmt: skip
 
 
@@ -127,21 +127,37 @@ def best_of(given: Given, prior: Prior, search: Search) -> Found:
     problem = given.problem(widths)
     base = switching.one_state(problem)
     spread = start_spread(given.x, [widths[kind].around for kind in given.kinds])
-    n = search.n_restarts if search.n_states > 1 else 1
-    runs = []
+    begins = [
+        switching_starts.start(base, problem, search.n_states, spread, (search.seed, k))
+        for k in range(search.n_restarts if search.n_states > 1 else 1)
+    ]
     with working(f"switching GLM, {search.n_states} states") as show:
-        for k in range(n):
-            begin = switching_starts.start(base, problem, search.n_states, spread, (search.seed, k))
-            run = switching.expectation_maximisation(
-                begin, problem, search.max_iter, search.tol, watch=_share(show, k, n, search.max_iter)
-            )
-            runs.append(run)
+        runs = dispatch("climb", problem.x, climb)(begins, problem, search.max_iter, search.tol, show)
     restarts = [run[2][-1] for run in runs]
     params, posterior, trace, converged = runs[highest(restarts)]
     found = Found(params, posterior, trace, [0] * len(trace), converged, widths, restarts)
     found = prior.refine(found, given, search)
     highest([found.trace[-1]])
     return found
+
+
+def climb(
+    begins: list[switching.Params],
+    problem: switching.Problem,
+    max_iter: int,
+    tol: float,
+    show: Callable[[float], None],
+) -> list[switching.Run]:
+    """Expectation-maximisation from every start, one after another."""
+    n = len(begins)
+
+    def share(k: int) -> Callable[[int, float], None]:
+        return lambda i, _: show((k + i / max_iter) / n)
+
+    return [
+        switching.expectation_maximisation(begin, problem, max_iter, tol, watch=share(k))
+        for k, begin in enumerate(begins)
+    ]
 
 
 def highest(objectives: list[float]) -> int:
@@ -160,11 +176,6 @@ def highest(objectives: list[float]) -> int:
             found=f"{values[0]}", fix="look for huge regressors or counts, or take another link",
         )  # fmt: skip
     return int(np.argmax(np.where(finite, values, -np.inf)))
-
-
-def _share(show: Callable[[float], None], k: int, n: int, max_iter: int) -> Callable[[int, float], None]:
-    """Report iteration i of start k as a share of all work."""
-    return lambda i, _: show((k + i / max_iter) / n)
 
 
 def start_spread(x: Float[np.ndarray, "time column"], widths: list[float]) -> Float[np.ndarray, "column 1"]:

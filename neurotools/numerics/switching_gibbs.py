@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from neurotools.errors import SettingsError, lookup
 from neurotools.numerics import hmm, polyagamma
 from neurotools.numerics.switching import Params, Problem, log_likelihood
-from neurotools.numerics.switching_chain import FIRST, log_chain
+from neurotools.numerics.switching_chain import FIRST, host_chain
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def sample(params: Params, problem: Problem, n_draws: int, n_tune: int, seed: in
     kept: list[tuple[np.ndarray, np.ndarray, float]] = []
     for sweep in range(n_tune + n_draws):
         known = log_likelihood(params, problem)
-        initial, transition = log_chain(params, problem)
+        initial, transition = host_chain(params, problem)
         path = draw_path(rng, np.exp(initial), np.exp(transition), known, problem.start)
         params = draw_chain(rng, path, params, problem)
         params = draw_weights(rng, path, params, problem, law)

@@ -10,7 +10,15 @@ from jaxtyping import Float
 
 from neurotools.arrays import Array, like, namespace, to_numpy
 from neurotools.numerics import glm
-from neurotools.numerics.switching_terms import Params, Problem, chunks, likelihoods, own_terms, terms
+from neurotools.numerics.switching_terms import (
+    Params,
+    Problem,
+    chunks,
+    likelihoods,
+    of_units,
+    own_terms,
+    terms,
+)
 
 DISPERSED = tuple(glm.DISPERSION_SLOPES)  # families with a dispersion to learn
 MOST_DISPERSION = 1e5  # of a negative binomial, which is Poisson from there on; of a variance, a bound
@@ -58,9 +66,9 @@ def gain_slopes(params: Params, state_prob: Array, problem: Problem) -> Slopes:
 def _summed(params: Params, state_prob: Array, problem: Problem, each: Callable[..., Slopes]) -> Slopes:
     xp = namespace(problem.x)
     total = [xp.zeros_like(params.dispersion), xp.zeros_like(params.dispersion)]
-    for begin, stop in chunks(problem.x.shape[0]):
+    for begin, stop in chunks(problem.x):
         part = terms(params, problem, begin, stop)
-        prob = part.observed(state_prob[begin:stop, :, None])
+        prob = part.observed(of_units(state_prob[..., begin:stop, :], part.mean.shape[2]))
         for k, values in enumerate(each(part)):
             total[k] = total[k] + xp.sum(prob * values, axis=(0, 1))
     return total[0], total[1]

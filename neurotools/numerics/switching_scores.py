@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from neurotools.arrays import namespace, to_numpy
 from neurotools.numerics import glm, hmm, switching
-from neurotools.numerics.switching_chain import log_chain
+from neurotools.numerics.switching_chain import host_chain
 from neurotools.numerics.switching_terms import chunks, of_unit, own_terms, terms
 
 
@@ -26,7 +26,7 @@ def causal(params: switching.Params, problem: switching.Problem) -> float:
 def cosmoothing(params: switching.Params, problem: switching.Problem) -> float:
     """Log likelihood of each unit under states estimated from all others, summed over units and samples."""
     together = to_numpy(switching.log_likelihood(params, problem))
-    chain = log_chain(params, problem)
+    chain = host_chain(params, problem)
     total = switching.log_normaliser(params, problem)
     for unit in range(params.weights.shape[2]):
         own = unit_log_likelihood(params, problem, unit)
@@ -47,7 +47,7 @@ def ahead_prob(
     params: switching.Params, problem: switching.Problem, filtered: Float[np.ndarray, "time state"]
 ) -> Float[np.ndarray, "time state"]:
     """Probability of each state at a sample given the past of its session alone."""
-    initial, transition = log_chain(params, problem)
+    initial, transition = host_chain(params, problem)
     moves = np.exp(transition)
     before = np.concatenate([np.zeros_like(filtered[:1]), filtered[:-1]])
     ahead = before @ moves if moves.ndim == 2 else (before[:, None, :] @ moves)[:, 0]
@@ -64,7 +64,7 @@ def silent_prob(
     """
     xp, family = namespace(problem.x), glm.FAMILIES[problem.family]
     parts = []
-    for begin, stop in chunks(problem.x.shape[0]):
+    for begin, stop in chunks(problem.x):
         part = terms(params, problem, begin, stop)
         none = xp.zeros_like(part.y)
         log_prob = family.log_prob(none, part.mean, part.scale) + family.log_normaliser(none, part.scale)

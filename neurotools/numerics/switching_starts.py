@@ -70,7 +70,7 @@ def window_slopes(
     """Slopes of the log likelihood of each window by every weight, over their standard deviations."""
     family = glm.FAMILIES[problem.family]
     slopes, information = [], []
-    for begin, stop in chunks(problem.x.shape[0]):
+    for begin, stop in chunks(problem.x):
         part = terms(base, problem, begin, stop)
         weight = part.observed(part.slope / family.variance(part.mean, part.scale))
         slopes.append(to_numpy(weight * (part.y - part.mean))[:, 0])

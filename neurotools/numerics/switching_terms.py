@@ -17,15 +17,18 @@ from neurotools.numerics import glm
 
 @dataclass(frozen=True)
 class Params:
-    """What is learned."""
+    """What is learned.
+
+    Restarts that run together have the units of all of them side by side, and a chain each.
+    """
 
     weights: Float[Array, "state column unit"]
     centre: Float[Array, "column unit"]
-    log_initial: Float[Array, " state"]
-    log_transition: Float[Array, "state state"]  # where inputs drive transitions: at their mean
+    log_initial: Float[Array, "*restart state"]
+    log_transition: Float[Array, "*restart state state"]  # where inputs drive transitions: at their mean
     dispersion: Float[Array, " unit"]
     gain: Float[Array, " unit"] | None = None  # height of a link that has one
-    drive: Float[np.ndarray, "state state_to input"] | None = None  # log odds against staying
+    drive: Float[Array, "state state_to input"] | None = None  # log odds against staying
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Problem:
     seen: Float[Array, "time unit"] | None = None  # 1 where observed; everywhere when None
     trials: Float[Array, "time unit"] | None = None  # of a binomial observation
     log_gain_centre: Float[Array, " unit"] | None = None  # of the prior on gains, for a link with a gain
-    inputs: Float[np.ndarray, "time input"] | None = None  # that drive transitions: ones first, then centred
+    inputs: Float[Array, "time input"] | None = None  # that drive transitions: ones first, then centred
     input_precision: float = 1.0  # of the prior on their weights
 
 
@@ -86,13 +89,33 @@ def terms(params: Params, problem: Problem, begin: int, stop: int) -> Terms:
     return Terms(x, problem.y[begin:stop, None, :], mean, slope, predictor, height, scale, seen)
 
 
-def chunks(n: int) -> list[tuple[int, int]]:
+def chunks(x: Float[Array, "time column"]) -> list[tuple[int, int]]:
     """Ranges of rows that are worked on together."""
-    return [(begin, min(begin + glm.CHUNK, n)) for begin in range(0, n, glm.CHUNK)]
+    n, rows = x.shape[0], glm.chunk_rows(x)
+    return [(begin, min(begin + rows, n)) for begin in range(0, n, rows)]
+
+
+def of_units(state_prob: Float[Array, "*restart time state"], n_unit: int) -> Float[Array, "time state unit"]:
+    """Probabilities of states as the sums over samples take them: for all units alike, or by restart."""
+    if state_prob.ndim == 2:
+        return state_prob[:, :, None]
+    xp, (n_restart, n_time, n_state) = namespace(state_prob), state_prob.shape
+    size = (n_time, n_state, n_restart, n_unit // n_restart)
+    spread = xp.broadcast_to(xp.permute_dims(state_prob, (1, 2, 0))[..., None], size)
+    return xp.reshape(spread, (n_time, n_state, n_unit))
+
+
+def over_units(values: Float[Array, "... unit"], params: Params) -> Float[Array, "*restart ..."]:
+    """Sums over units, of each restart by itself where several stand side by side."""
+    xp = namespace(values)
+    if params.log_initial.ndim == 1:
+        return xp.sum(values, axis=-1)
+    apart = xp.reshape(values, (*values.shape[:-1], params.log_initial.shape[0], -1))
+    return xp.moveaxis(xp.sum(apart, axis=-1), -1, 0)
 
 
 # ---- likelihoods ------------------------------------------------------------------------------------------
-def log_likelihood(params: Params, problem: Problem) -> Float[Array, "time state"]:
+def log_likelihood(params: Params, problem: Problem) -> Float[Array, "*restart time state"]:
     """Log probability of all units at each sample under each state, without terms of y alone."""
     return likelihoods(params, None, problem)[0]
 
@@ -105,13 +128,14 @@ def likelihoods(params: Params, state_prob: Array | None, problem: Problem) -> t
     xp = namespace(problem.x)
     family = glm.FAMILIES[problem.family]
     together, each = [], xp.zeros_like(params.dispersion)
-    for begin, stop in chunks(problem.x.shape[0]):
+    for begin, stop in chunks(problem.x):
         part = terms(params, problem, begin, stop)
         log_prob = part.observed(family.log_prob(part.y, part.mean, part.scale))
-        together.append(xp.sum(log_prob, axis=2))
+        together.append(over_units(log_prob, params))
         if state_prob is not None:
-            each = each + xp.sum(state_prob[begin:stop, :, None] * log_prob, axis=(0, 1))
-    return xp.concat(together, axis=0), each
+            prob = of_units(state_prob[..., begin:stop, :], log_prob.shape[2])
+            each = each + xp.sum(prob * log_prob, axis=(0, 1))
+    return xp.concat(together, axis=-2), each
 
 
 def own_terms(params: Params, problem: Problem) -> Float[Array, "time unit"]:
@@ -162,9 +186,9 @@ def derivatives(params: Params, state_prob: Array, problem: Problem) -> tuple[Ar
     n_pair = n_unit * (n_unit + 1) // 2 if problem.family in glm.JOINT else n_unit
     packed = glm.packed_zeros(problem.x, n_state * n_pair)
     expected = xp.zeros_like(params.dispersion)
-    for begin, stop in chunks(problem.x.shape[0]):
+    for begin, stop in chunks(problem.x):
         part = terms(params, problem, begin, stop)
-        prob = part.observed(state_prob[begin:stop, :, None])
+        prob = part.observed(of_units(state_prob[..., begin:stop, :], n_unit))
         weight = prob * part.slope / family.variance(part.mean, part.scale)
         expected = expected + xp.sum(prob * family.log_prob(part.y, part.mean, part.scale), axis=(0, 1))
         residual = xp.reshape(weight * (part.y - part.mean), (stop - begin, n_state * n_unit))

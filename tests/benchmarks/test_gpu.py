@@ -41,7 +41,7 @@ def bare(tmp_path, *words):
 def test_all_but_the_gpu_runs_on_a_bare_machine(tmp_path):
     done = bare(tmp_path, "--library", "numpy", "--no-speed", "--folder", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert "stand-ins for: array_api_compat, jaxtyping, lazy_loader" in done.stdout
+    assert "stand-ins for: array_api_compat, jaxtyping, lazy_loader, numba" in done.stdout
     result = json.loads((tmp_path / "gpu.json").read_text())
     assert (result["name"], result["state"], result["threads"]) == ("gpu", "passed", 1)
     assert len(result["rows"]) > 30

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neurotools.arrays import to_device, to_numpy
-from neurotools.numerics import hmm
+from neurotools.numerics import hmm, hmm_scan
 
 
 def problem(rng, n_time=8, n_state=3, batch=()):
@@ -157,3 +157,62 @@ def test_a_path_that_only_improbable_states_allow(rng):
     found = hmm.smooth(initial, transition, likelihood)
     assert found.log_evidence == pytest.approx(-27_000, rel=1e-12)
     np.testing.assert_allclose(found.state_prob[:, 0], 1)
+
+
+# ---- the scan of devices ----------------------------------------------------------------------------------
+def assert_same(found, wanted, rtol=1e-10):
+    for name in ("state_prob", "filtered_prob", "pair_sum"):
+        np.testing.assert_allclose(
+            to_numpy(getattr(found, name)), getattr(wanted, name), rtol=rtol, atol=1e-14, err_msg=name
+        )
+    np.testing.assert_allclose(to_numpy(found.log_predictive), wanted.log_predictive, rtol=rtol, atol=1e-12)
+    np.testing.assert_allclose(to_numpy(found.log_evidence), wanted.log_evidence, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("n_time", [1, 2, 3, 7, 64, 129, 1000])
+@pytest.mark.parametrize("driven", [False, True])
+def test_the_scan_is_the_recursion_whatever_the_length(rng, n_time, driven):
+    """Sessions of any length, one of a single sample; missing bins; transitions that change or do not."""
+    initial, transition, likelihood = problem(rng, n_time=n_time, n_state=4)
+    if driven:
+        transition = np.log(rng.dirichlet(np.ones(4), size=(n_time, 4)))
+    likelihood[rng.random(n_time) < 0.2] = 0.0
+    start = hmm.session_starts(n_time, rng.random(n_time) < 0.02)
+    start[-1] = True
+    assert_same(
+        hmm_scan.smooth(initial, transition, likelihood, start),
+        hmm.smooth(initial, transition, likelihood, start),
+    )
+
+
+def test_the_scan_of_a_batch_in_which_every_chain_has_its_own_transitions(rng, device):
+    initial, transition = (np.log(rng.dirichlet(np.ones(3), size=size)) for size in (5, (5, 3)))
+    likelihood, start = rng.normal(size=(5, 77, 3)), hmm.session_starts(77, np.arange(77) % 30 == 0)
+    arrays = [to_device(part, device) for part in (initial, transition[:, None], likelihood)]
+    found = hmm.smooth(*arrays, start)
+    plain = hmm.smooth_plain(initial, transition[:, None], likelihood, start)
+    assert_same(found, plain, rtol=1e-9)
+    for k in range(5):
+        one = hmm.smooth(initial[k], transition[k], likelihood[k], start)
+        np.testing.assert_allclose(to_numpy(found.state_prob)[k], one.state_prob, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(to_numpy(found.pair_sum)[k], one.pair_sum, rtol=1e-10)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_scan_loses_no_state_however_improbable(rng, device, zeros):
+    """Samples that speak against what went before by thousands of nats, also where moves are impossible."""
+    initial, transition, likelihood = problem(rng, n_time=300)
+    likelihood[50:60, 1] -= 900.0
+    likelihood[100:200, 0] += 50.0
+    likelihood[200:, 2] += 40.0
+    if zeros:  # from left to right, and one state that is never left
+        moves = np.array([[0.9, 0.1, 0.0], [0.0, 0.99, 0.01], [0.0, 0.0, 1.0]])
+        with np.errstate(divide="ignore"):
+            transition, initial = np.log(moves), np.log([1.0, 0.0, 0.0])
+    start = hmm.session_starts(300, None)
+    arrays = [to_device(x, device) for x in (initial, transition, likelihood)]
+    with np.errstate(invalid="ignore"):
+        plain = hmm.smooth_plain(initial, transition, likelihood, start)
+    found = hmm.smooth(*arrays, start)
+    assert np.isfinite(plain.state_prob).all()
+    assert_same(found, plain)

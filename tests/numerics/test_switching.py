@@ -9,7 +9,15 @@ from scipy.special import gammaln
 
 from neurotools.arrays import to_device, to_numpy
 from neurotools.errors import NotConvergedError
-from neurotools.numerics import glm, hmm, switching, switching_chain, switching_fit
+from neurotools.numerics import (
+    glm,
+    hmm,
+    switching,
+    switching_chain,
+    switching_fit,
+    switching_restarts,
+    switching_scales,
+)
 from neurotools.numerics.switching_scales import dispersion_slopes, gain_slopes, log_gain_centre
 
 
@@ -263,6 +271,12 @@ def weighted(family, link, x, y, weights):
     return params.weights[0, :, 0], switching.derivatives(params, weights[:, None], given)[1][0, 0]
 
 
+def there(part, device):
+    """Parameters or a problem with all its arrays on a device but the flags of starts."""
+    arrays = {n: v for n, v in vars(part).items() if isinstance(v, np.ndarray) and n != "start"}
+    return replace(part, **{name: to_device(values, device) for name, values in arrays.items()})
+
+
 @pytest.mark.parametrize(
     ("family", "link"),
     [
@@ -281,15 +295,57 @@ def test_devices_agree_on_every_family(family, link, device, rng):
     begin = switching.random_start(switching.one_state(given, max_iter=2), 2, 0.3, (0,))
     wanted = switching.expectation_maximisation(begin, given, 4, 0.0)
 
-    def there(part):
-        arrays = {name: value for name, value in vars(part).items() if isinstance(value, np.ndarray)}
-        host = ("start", "inputs", "drive")
-        return replace(part, **{n: to_device(v, device) for n, v in arrays.items() if n not in host})
-
-    found = switching.expectation_maximisation(there(begin), there(given), 4, 0.0)
+    found = switching.expectation_maximisation(there(begin, device), there(given, device), 4, 0.0)
     np.testing.assert_allclose(found[2], wanted[2], rtol=1e-10)
     np.testing.assert_allclose(to_numpy(found[0].weights), wanted[0].weights, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(found[0].drive, wanted[0].drive, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(to_numpy(found[0].drive), wanted[0].drive, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("family", "link"),
+    [("poisson", "softplus"), ("poisson", "sigmoid_gain"), ("negative_binomial", "softplus"),
+     ("binomial", "sigmoid")],
+)  # fmt: skip
+def test_starts_that_run_together_are_those_that_run_in_turn(family, link, device, rng):
+    """Each leaves when it has converged, after as many iterations as it takes alone."""
+    given = problem(rng, family, link)
+    given = replace(given, seen=(rng.random(given.y.shape) < 0.9).astype("float64"))
+    base = switching.one_state(given)
+    begins = [switching.random_start(base, 2, 0.3 + 0.3 * k, (k,)) for k in range(4)]
+    wanted = switching_fit.climb(begins, given, 12, 1e-4, lambda share: None)
+    shares = []
+    found = switching_restarts.climb(
+        [there(begin, device) for begin in begins], there(given, device), 12, 1e-4, shares.append
+    )
+    assert len({len(run[2]) for run in wanted}) > 1
+    for one, run in zip(found, wanted, strict=True):
+        assert one[3] == run[3]
+        np.testing.assert_allclose(one[2], run[2], rtol=1e-11)
+        for name in ("weights", "centre", "dispersion", "log_transition", "log_initial"):
+            np.testing.assert_allclose(
+                to_numpy(getattr(one[0], name)), getattr(run[0], name), rtol=1e-8, atol=1e-9
+            )
+        np.testing.assert_allclose(to_numpy(one[1].state_prob), run[1].state_prob, atol=1e-9)
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+@pytest.mark.parametrize("drives", [False, True])
+def test_an_iteration_moves_nothing_along_time_off_its_device(drives, rng, monkeypatch):
+    given = problem(rng, "negative_binomial", "softplus")
+    inputs = np.column_stack([np.ones(400), rng.normal(size=400)]) if drives else None
+    given = there(replace(given, inputs=inputs), "strict")
+    params = switching.random_start(switching.one_state(given, max_iter=2), 2, 0.3, (0,))
+    moved = []
+
+    def noted(values):
+        moved.append(values.shape)
+        return to_numpy(values)
+
+    for module in (switching, switching_chain, switching_scales):
+        monkeypatch.setattr(module, "to_numpy", noted)
+    switching.expectation_maximisation(params, given, 3, 0.0)
+    assert all(400 not in shape for shape in moved)
 
 
 # ---- transitions that inputs drive ------------------------------------------------------------------------

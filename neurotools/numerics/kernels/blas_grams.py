@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+CHUNK = 256  # rows of a packed product at a time: outer products then stay in cache
+
+
+def chunk_rows(x: np.ndarray) -> int:
+    """See ``numerics.glm.chunk_rows_plain``."""
+    return CHUNK
+
 
 def packed_outer(x: np.ndarray, room: np.ndarray) -> np.ndarray:
     """See ``numerics.glm.packed_outer_plain``."""

@@ -35,12 +35,16 @@ def smooth(log_initial, log_transition, log_likelihood, start) -> Smoothed:
         if not whole:
             return smooth_plain(log_initial, log_transition, log_likelihood, start)
     log_predictive = predictive.reshape(*batch, n_time)
+
+    def out(values: np.ndarray, *shape: int) -> np.ndarray:
+        return values.reshape(*batch, *shape).astype(log_likelihood.dtype, copy=False)
+
     return Smoothed(
-        state_prob=state_prob.reshape(*batch, n_time, n_state),
-        filtered_prob=filtered.reshape(*batch, n_time, n_state),
-        pair_sum=pairs.reshape(*batch, n_state, n_state),
+        state_prob=out(state_prob, n_time, n_state),
+        filtered_prob=out(filtered, n_time, n_state),
+        pair_sum=out(pairs, n_state, n_state),
         log_evidence=log_predictive.sum(axis=-1),
-        log_predictive=log_predictive,
+        log_predictive=out(predictive, n_time),
     )
 
 
