@@ -83,7 +83,7 @@ class Settings:
         The block model of each motif.
     threshold : float or None
         A motif is active where its time course exceeds this share of its maximum; none finds a threshold
-        between its low and its high values (Otsu 1979).
+        between its low and its high values (Otsu 1979, of their square roots).
     min_pause_s : float, in s
         Shorter pauses of a motif do not end an interval.
     max_units : int

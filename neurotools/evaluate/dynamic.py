@@ -8,19 +8,26 @@ import xarray as xr
 
 from neurotools.errors import SchemaError, SettingsError
 from neurotools.evaluate.motifs import motif
+from neurotools.numerics import intervals
 from neurotools.schema import SPACE_DIMS, check_time, space_dim
 
-GAP = 1.5  # steps: a longer pause in the clock ends an interval
+DEGREE = {"geomean": 1, "min": 1, "anti": 1, "lagged": 1, "product": 2}  # in slopes, of kernels
 TAKES_PART = 0.5  # of the largest subject loading of a component
 
 
 def dynamic_connectome(
-    fit: xr.Dataset, communities: xr.Dataset, *, threshold: float | None = None, min_pause_s: float = 0.0
+    fit: xr.Dataset,
+    communities: xr.Dataset,
+    *,
+    threshold: float | None = None,
+    min_pause_s: float = 0.0,
+    smooth_s: float | None = None,
 ) -> xr.Dataset:
     """Say when each motif is active and which communities it has: communities over time.
 
-    A motif is active while its time loading lies above a threshold; an interval is an unbroken run of
-    active samples. No interval crosses the edge of a session, nor a pause in the clock.
+    A motif is active while its time loading lies above a threshold, less what smoothing carries over the
+    edges; an interval is an unbroken run of active samples. No interval crosses the edge of a session, nor a
+    pause in the clock.
 
     Parameters
     ----------
@@ -30,17 +37,26 @@ def dynamic_connectome(
         Of ``nt.BlockModel`` on the motifs of that fit. A label of -1 is of no community.
     threshold : float, optional
         Fraction of each component's largest loading, from 0 to below 1. By default each component has its
-        own threshold, which divides its loadings into a low and a high class whose means lie furthest
-        apart (Otsu 1979, IEEE Transactions on Systems, Man, and Cybernetics 9, eq. 12, over every possible
-        division). A motif whose loading never changes is active throughout, one that is zero never.
+        own threshold, which divides the square roots of its loadings into a low and a high class whose means
+        lie furthest apart (Otsu 1979, IEEE Transactions on Systems, Man, and Cybernetics 9, eq. 12, over
+        every possible division); roots, because a loading varies in proportion to its size, and the method
+        takes both classes to spread alike. A motif whose loading never changes is active throughout, one that
+        is zero never.
     min_pause_s : float, in s
         Pauses of a motif that are shorter than this do not end its interval: slopes cross zero whenever a
         trace turns, which takes a smoothing width or two.
+    smooth_s : float, optional, in s
+        Width of the smoothing of the slopes; the fit's own when omitted. Smoothed slopes exceed a low
+        threshold before activity begins and after it ends: at a third of their usual size, by 1.6 widths
+        (``neurotools.numerics.intervals.overhang``). So much is taken off both ends of every interval, but
+        nothing above 0.71 of the interval's peak. Zero leaves the ends where the threshold is crossed, as
+        they are for kernels of levels or windows.
 
     Returns
     -------
     xarray.Dataset
-        ``active`` (component, time); ``threshold`` (component), in units of the loading;
+        ``active`` (component, time); ``threshold`` (component), in units of the loading; ``overhang``
+        (component; s), what was taken off both ends of its intervals;
         ``interval_start``, ``interval_stop`` (interval; s; the last active sample plus one step),
         ``interval_component``, ``interval_loading`` (mean), ``interval_peak`` (largest); intervals in order
         of component and time. ``label`` and ``isolated`` (component, unit) as in ``communities``;
@@ -57,20 +73,22 @@ def dynamic_connectome(
     values, time = loading.to_numpy().astype(float), loading["time"].to_numpy().astype(float)
     label = _labels(communities, loading["component"])
     level = np.array([threshold_of(row, threshold) for row in values])
-    follows, steps = runs_of_clock(time, sessions_of(loading))
-    active = without_pauses(values > level[:, None], follows, steps, min_pause_s)
-    component, first, last = _intervals(active, follows)
+    active, over, follows, steps = active_of(fit, loading, level, min_pause_s, smooth_s)
+    component, first, last = intervals.runs(active, follows)
     coords = {str(n): c for n, c in loading.coords.items() if set(map(str, c.dims)) <= {"component", "time"}}
     variables = {
         "active": (("component", "time"), active),
         "threshold": ("component", level),
+        "overhang": ("component", over, {"units": "s"}),
         "interval_start": ("interval", time[first], {"units": "s"}),
         "interval_stop": ("interval", time[last] + steps[last], {"units": "s"}),
         "interval_component": ("interval", loading["component"].to_numpy()[component]),
         "interval_loading": ("interval", _over(np.mean, values, component, first, last)),
         "interval_peak": ("interval", _over(np.max, values, component, first, last)),
     }
-    result = xr.Dataset(variables, coords=coords | {"interval": np.arange(first.size)})
+    result = xr.Dataset(
+        variables, coords=coords | {"interval": np.arange(first.size)}, attrs=made_with(fit, smooth_s)
+    )
     return xr.merge(
         [result, _members(fit, communities, label), _subjects(fit)], join="exact", combine_attrs="override"
     )
@@ -127,29 +145,10 @@ def sessions_of(loading: xr.DataArray) -> np.ndarray:
 
 
 # ---- when a motif is active -----------------------------------------------------------------------------
-def otsu_threshold(values: np.ndarray) -> float:
-    """Value halfway between a low and a high class of ``values`` whose means lie furthest apart.
-
-    Maximises the variance between the classes, n_low n_high (mean_low - mean_high)^2, over every division
-    of the sorted values (Otsu 1979, eq. 12). Values that are all equal cannot be divided: zero is returned,
-    so that a constant positive loading lies above its threshold and a zero one does not.
-    """
-    ordered = np.sort(np.asarray(values, dtype=float))
-    if ordered[0] == ordered[-1]:
-        return 0.0
-    ordered = ordered / np.abs(ordered).max()  # squares of tiny loadings must not vanish
-    n_low = np.arange(1, ordered.size)
-    total = np.cumsum(ordered)
-    low, high = total[:-1] / n_low, (total[-1] - total[:-1]) / (ordered.size - n_low)
-    between = np.where(np.diff(ordered) > 0, n_low * (ordered.size - n_low) * (high - low) ** 2, -1.0)
-    cut = int(np.argmax(between))
-    return float((ordered[cut] + ordered[cut + 1]) / 2 * np.abs(values).max())
-
-
 def threshold_of(values: np.ndarray, fraction: float | None) -> float:
     """Level above which a motif counts as active."""
     if fraction is None:
-        return otsu_threshold(values)
+        return intervals.root_threshold(values)
     if not 0 <= fraction < 1:
         raise SettingsError(
             "threshold is a fraction of the largest loading", found=fraction, expected="0 <= threshold < 1"
@@ -157,43 +156,39 @@ def threshold_of(values: np.ndarray, fraction: float | None) -> float:
     return float(fraction * values.max())
 
 
-def runs_of_clock(time: np.ndarray, session: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each sample follows the one before without a break, and the clock's step at each sample.
+def overhang_s(values: np.ndarray, level: float, fit: xr.Dataset, smooth_s: float | None) -> float:
+    """Seconds by which smoothing carries a motif's loading over ``level`` beyond the edges of its activity.
 
-    A break is the edge of a session, or a pause longer than 1.5 times the median step of the session.
+    By the mean of the loadings above the level, which is how large they usually are; zero where the slopes
+    were not smoothed, or the affinity is not that of slopes.
     """
-    changes = np.flatnonzero(session[1:] != session[:-1]) + 1
-    follows, steps = np.zeros(time.size, dtype=bool), np.empty(time.size)
-    usual = float(np.median(np.diff(time)))
-    for first, last in zip(np.r_[0, changes], np.r_[changes, time.size], strict=True):
-        step = np.diff(time[first:last])
-        steps[first:last] = np.median(step) if step.size else usual
-        follows[first + 1 : last] = step <= GAP * steps[first]
-    return follows, steps
+    width = float(fit.attrs.get("smooth_s", 0.0)) if smooth_s is None else smooth_s
+    if not 0 <= width < np.inf:
+        raise SettingsError("smooth_s is a width in seconds, at least 0", found=smooth_s)
+    degree = DEGREE.get(str(fit.attrs.get("kernel")))
+    if width == 0 or degree is None or not (values > level).any():
+        return 0.0
+    return width * intervals.overhang((level / values[values > level].mean()) ** (1.0 / degree))
 
 
-def without_pauses(
-    active: np.ndarray, follows: np.ndarray, steps: np.ndarray, min_pause_s: float
-) -> np.ndarray:
-    """Fill pauses that are shorter than ``min_pause_s`` and lie between active samples of one run."""
+def made_with(fit: xr.Dataset, smooth_s: float | None) -> dict[str, float | str]:
+    """What the ends of intervals depend on, for whoever cuts other loadings by the same rule."""
+    made = {name: fit.attrs[name] for name in ("kernel", "smooth_s") if name in fit.attrs}
+    return made if smooth_s is None else made | {"smooth_s": float(smooth_s)}
+
+
+def active_of(
+    fit: xr.Dataset, loading: xr.DataArray, level: np.ndarray, min_pause_s: float, smooth_s: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Active samples (component, time), seconds taken off each end, and what follows what at which step."""
     if not 0 <= min_pause_s < np.inf:
         raise SettingsError("min_pause_s is a time in seconds, at least 0", found=min_pause_s)
-    filled = active.copy()
-    for component, first, last in zip(*_intervals(~active, follows), strict=True):
-        inside = first > 0 and last + 1 < active.shape[1] and follows[first] and follows[last + 1]
-        if inside and steps[first : last + 1].sum() < min_pause_s * (1 - 1e-9):
-            filled[component, first : last + 1] = True
-    return filled
-
-
-def _intervals(active: np.ndarray, follows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Component, first and last sample of every run of active samples without a break."""
-    begins = active.copy()
-    begins[:, 1:] &= ~(active[:, :-1] & follows[1:])
-    stops = active.copy()
-    stops[:, :-1] &= ~(active[:, 1:] & follows[1:])
-    component, first = np.nonzero(begins)
-    return component, first, np.nonzero(stops)[1]
+    values, time = loading.to_numpy().astype(float), loading["time"].to_numpy().astype(float)
+    follows, steps = intervals.runs_of_clock(time, sessions_of(loading))
+    active = intervals.without_pauses(values > level[:, None], follows, steps, min_pause_s)
+    over = np.array([overhang_s(row, at, fit, smooth_s) for row, at in zip(values, level, strict=True)])
+    samples = np.rint(over[:, None] / steps).astype(np.int64)
+    return intervals.without_overhang(active, follows, values, samples), over, follows, steps
 
 
 def _over(

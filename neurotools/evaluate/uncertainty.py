@@ -145,7 +145,7 @@ def _cut(
 ) -> xr.Dataset:
     """Intervals of a replicate's time courses (component, time), found as those of the fit were."""
     active = connectome["active"].transpose("component", "time")
-    fit = active.copy(data=values).to_dataset(name="time_loading")
+    fit = active.copy(data=values).to_dataset(name="time_loading").assign_attrs(connectome.attrs)
     nobody = xr.Dataset({"label": (("component", "unit"), np.zeros((len(values), 2), int))})
     nobody = nobody.assign_coords(component=fit["component"])
     return dynamic_connectome(fit, nobody, threshold=threshold, min_pause_s=min_pause_s)

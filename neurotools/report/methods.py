@@ -125,7 +125,7 @@ def methods(
     if communities is not None:
         paragraphs.append(_communities(communities, unit, cite))
     if connectome is not None:
-        paragraphs.append(_activity(told, cite))
+        paragraphs.append(_activity(connectome, told, cite))
     paragraphs.append(_software(fit, versions))
     references = [*own, *(LITERATURE[key][1:] for key in cite.keys)]
     return Methods(tuple(paragraphs), tuple(references))
@@ -309,7 +309,7 @@ def _communities(communities: xr.Dataset, unit: str, cite: Cited) -> str:
     return text + (f" (seed {chosen['seed']})." if "seed" in chosen else ".")
 
 
-def _activity(told: Told, cite: Cited) -> str:
+def _activity(connectome: xr.Dataset, told: Told, cite: Cited) -> str:
     threshold = told.get("threshold")
     if threshold is not None:
         rule = f"lies above {float(threshold):.4g} of its largest value"
@@ -317,9 +317,14 @@ def _activity(told: Told, cite: Cited) -> str:
         rule = f"lies above a threshold that parts low from high loadings best {cite('otsu')}, one per motif"
     else:
         rule = "lies above a threshold, one per motif"
+    ends = ""
+    if float(connectome["overhang"].max() if "overhang" in connectome else 0.0) > 0:
+        low, high = (float(getattr(connectome["overhang"], side)()) for side in ("min", "max"))
+        by = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+        ends = f" Both ends were moved inwards by what smoothing carries over them ({by} s)."
     return (
         f"A motif counts as active while its time loading {rule}; unbroken runs of active samples are the "
-        "intervals listed. No interval crosses the edge of a session or a pause in the clock."
+        f"intervals listed.{ends} No interval crosses the edge of a session or a pause in the clock."
     )
 
 

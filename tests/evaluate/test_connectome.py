@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 
 from neurotools.errors import SchemaError, SettingsError
-from neurotools.evaluate.dynamic import connectome_table, dynamic_connectome, otsu_threshold
+from neurotools.evaluate.dynamic import connectome_table, dynamic_connectome
+from neurotools.numerics.affinity import gaussian_derivative
+from neurotools.numerics.intervals import otsu_threshold, overhang
 
 
 def a_fit(loading, dim="unit", **coords):
@@ -117,6 +119,70 @@ def test_default_threshold_equals_a_search_over_all_divisions(seed):
         if between > best * (1 + 1e-12):
             best, cut = between, (candidate + values[values > candidate].min()) / 2
     assert otsu_threshold(values) == pytest.approx(cut, rel=1e-9)
+
+
+def test_default_threshold_is_that_of_square_roots():
+    row = np.random.default_rng(0).gamma(2.0, size=50)
+    assert connectome([row])["threshold"].item() == pytest.approx(otsu_threshold(np.sqrt(row)) ** 2)
+
+
+# ---- where intervals end --------------------------------------------------------------------------------
+def sizes_of_slopes(engaged, width, rng, n_draws=1500):
+    """Root mean square over many draws of the smoothed slopes of noise that lasts while ``engaged``."""
+    slopes = gaussian_derivative(rng.normal(size=(n_draws, engaged.size)) * engaged, width)
+    return np.sqrt((slopes**2).mean(axis=0))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_overhang_is_how_far_smoothed_slopes_reach(rng, share):
+    width, engaged = 20.0, np.arange(1200) >= 600
+    size = sizes_of_slopes(engaged, width, rng)
+    inside = size[750:1050].mean()
+    first = np.flatnonzero(size > share * inside)[0]
+    assert (600 - first) / width == pytest.approx(overhang(share), abs=0.1)
+    assert overhang(0.8) == 0.0
+    assert overhang(1 / np.sqrt(2)) == pytest.approx(0.0, abs=1e-4)  # half of the square: the edge itself
+
+
+@pytest.mark.parametrize(("kernel", "degree"), [("geomean", 1), ("product", 2)])
+@pytest.mark.parametrize("threshold", [0.15, 0.3])
+def test_ends_of_intervals_do_not_hang_on_smoothing(rng, kernel, degree, threshold):
+    engaged = np.zeros(1500, dtype=bool)
+    engaged[300:600] = engaged[900:1300] = True
+    loading = sizes_of_slopes(engaged, 10.0, rng) ** degree
+    fit = a_fit([loading]).assign_attrs(kernel=kernel, smooth_s=1.0)  # ten samples
+    dataset = dynamic_connectome(fit, some_communities(fit), threshold=threshold)
+    assert dataset.sizes["interval"] == 2
+    for name, edges in (("start", [30.0, 90.0]), ("stop", [60.0, 130.0])):
+        np.testing.assert_allclose(dataset[f"interval_{name}"], edges, atol=0.2)  # of a width
+    crossed = dynamic_connectome(fit, some_communities(fit), threshold=threshold, smooth_s=0.0)
+    assert (crossed["interval_start"] < dataset["interval_start"]).all()
+    assert crossed["overhang"].item() == 0.0
+    assert dataset["overhang"].item() > 0.5
+
+
+def test_brief_activity_is_not_cut_away_nor_are_breaks_of_the_clock():
+    time = np.arange(60)
+    bump = np.exp(-((time - 30) ** 2) / (2 * 3.0**2))
+    fit = a_fit([bump]).assign_attrs(kernel="geomean", smooth_s=0.3)
+    kept = dynamic_connectome(fit, some_communities(fit), threshold=0.2)["active"].to_numpy()[0]
+    np.testing.assert_array_equal(kept, bump >= 1 / np.sqrt(2))
+    flat = a_fit([np.r_[np.ones(40), np.zeros(20)]], session=("time", np.repeat(["a", "b", "c"], 20)))
+    flat = flat.assign_attrs(kernel="geomean", smooth_s=0.3)
+    dataset = dynamic_connectome(flat, some_communities(flat), threshold=0.2)
+    assert dataset["active"].to_numpy()[0, :40].all()
+
+
+@pytest.mark.parametrize("kernel", ["corr_window", "mtd", "edge", "ratio"])
+def test_kernels_without_sizes_of_slopes_keep_their_ends(kernel):
+    fit = a_fit([[0, 0, 0.4, 1, 1, 1, 0.4, 0, 0]]).assign_attrs(kernel=kernel, smooth_s=0.3)
+    assert spans(dynamic_connectome(fit, some_communities(fit), threshold=0.3)) == [(0, 0.2, 0.7)]
+
+
+def test_width_of_smoothing_is_not_negative():
+    fit = a_fit([[0, 1, 0]])
+    with pytest.raises(SettingsError, match="width in seconds, at least 0"):
+        dynamic_connectome(fit, some_communities(fit), smooth_s=-1.0)
 
 
 def test_constant_loading_is_always_active_and_zero_never():
