@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-CHUNK = 256  # rows of a packed product at a time: outer products then stay in cache
+ROWS = (256, 2048)  # least and most of a packed product at a time
+IN_CACHE = 2**17  # numbers of a packed product that stay in cache
 
 
 def chunk_rows(x: np.ndarray) -> int:
-    """See ``numerics.glm.chunk_rows_plain``."""
-    return CHUNK
+    """See ``numerics.glm.chunk_rows_plain``: more where columns are so few that calls cost more than sums."""
+    least, most = ROWS
+    n = x.shape[1]
+    return min(most, max(least, IN_CACHE // (n * (n + 1) // 2)))
 
 
 def packed_outer(x: np.ndarray, room: np.ndarray) -> np.ndarray:
