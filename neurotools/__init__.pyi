@@ -26,6 +26,7 @@ from .numerics.switching_types import OneHotPrior as OneHotPrior
 from .models.switching_glm import SwitchingGLM as SwitchingGLM
 from .evaluate.dynamic import connectome_table as connectome_table
 from .evaluate.dynamic import dynamic_connectome as dynamic_connectome
+from .evaluate.edges import motif_edges as motif_edges
 from .evaluate.diagnostics import convergence as convergence
 from .evaluate.diagnostics import require_converged as require_converged
 from .evaluate.heldout_counts import heldout as heldout
@@ -80,6 +81,7 @@ from .signals.epochs import epochs as epochs
 from .signals.epochs import windows as windows
 from .signals.spectral import band_power as band_power
 from .evaluate.motifs import motif as motif
+from .evaluate.motifs import undirected as undirected
 from .signals.design import ExponentialHistory as ExponentialHistory
 from .signals.design import RaisedCosine as RaisedCosine
 from .signals.design import choice_design as choice_design

@@ -176,6 +176,7 @@ def dynamic_connectome(shape: Shape, settings: Any) -> tuple[Terms, float]:
         if settings.auto_rank:  # at the rank that will be chosen, which may be any of them
             terms["rank against chance"] = settings.rank_nulls * per_rank * sum(ranks) / len(ranks)
     terms["communities"] = model.rank * (0.35 + 3.5e-4 * min(n, 1000) ** 2)
+    terms["edges against chance"] = settings.edge_nulls * (0.02 + one / 3)
     terms["against chance"] = settings.nulls * (0.02 + one / 3)
     terms["replicates"] = settings.replicates * (one + terms["communities"])
     terms["pictures"] = 2.0 + 0.5 * model.rank

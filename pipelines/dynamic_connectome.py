@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # that are compared where nobody says which
 TAKES = "a recording with one continuous signal (calcium traces, region series, EEG), spike counts, or spikes"
 GIVES = {
-    "fit.nc": "groups fit, communities, connectome, null, and where they were asked for rank_scan, "
+    "fit.nc": "groups fit, communities, connectome, null, and where they were asked for edges, rank_scan, "
     "uncertainty and conditions (nt.open_fit reads them)",
     "tables/motifs.tsv": "one row per motif: weight, and its test against chance",
     "tables/conditions.tsv": "one row per motif and condition, where conditions are compared",
@@ -86,6 +86,9 @@ class Settings:
         between its low and its high values (Otsu 1979, of their square roots).
     min_pause_s : float, in s
         Shorter pauses of a motif do not end an interval.
+    edge_nulls : int
+        Surrogates (of null_kind) whose strongest pairs an edge of a motif has to exceed, at a corrected p of
+        .05, before communities are sought; 0 takes every edge. At least 19; for the layout pair.
     max_units : int
         Where there are more units, the communities of a motif are found among so many of the strongest.
     nulls : int
@@ -133,6 +136,7 @@ class Settings:
     communities: BlockModel = BlockModel()
     threshold: float | None = None
     min_pause_s: float = 0.0
+    edge_nulls: int = 0
     max_units: int = 1000
     nulls: int = 39
     null_kind: Surrogate = "circular_shift"
@@ -157,11 +161,43 @@ class Settings:
             if value is not None and not 0 < value < float("inf"):
                 raise SettingsError(f"{name} is a rate, in Hz, above 0", found=value)
         check_numbers(
-            self, nulls=0, replicates=0, rank_nulls=0, permutations=1, max_units=2, min_pause_s=0, floor=0
+            self,
+            nulls=0,
+            edge_nulls=0,
+            replicates=0,
+            rank_nulls=0,
+            permutations=1,
+            max_units=2,
+            min_pause_s=0,
+            floor=0,
         )
         if self.replicates == 1:
             raise SettingsError("a spread needs at least two replicates", found=1, fix="replicates=20")
         self._check_shares()
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        ordered, layout = self.kernel == "lagged", self.model.layout
+        if ordered != (self.lag_s is not None):
+            raise SettingsError(
+                "the kernel lagged and lag_s go together", code="NT-SET-003",
+                found=f"kernel {self.kernel}, lag_s {self.lag_s}", fix="--set kernel=lagged --set lag_s=0.1",
+            )  # fmt: skip
+        if layout not in (("pair", "cp") if ordered else ("pair", "symcp", "ll1")):
+            raise SettingsError(
+                f"the layout {layout} is not for the {'ordered ' if ordered else ''}pairs of the kernel "
+                f"{self.kernel}", code="NT-SET-003",
+                fix="--set layout=pair",
+            )  # fmt: skip
+        if 0 < self.edge_nulls < 19:
+            raise SettingsError(
+                "edges are compared with at least 19 surrogates, or with none", found=self.edge_nulls
+            )
+        if self.edge_nulls and layout != "pair":
+            raise SettingsError(
+                "edges are compared with chance one by one, for which every pair needs a weight of its own",
+                code="NT-SET-003", found=f"layout {layout}", fix="--set layout=pair",
+            )  # fmt: skip
 
     def _check_shares(self) -> None:
         if self.band is not None and not 0 <= self.band[0] < self.band[1]:
@@ -185,8 +221,8 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
     Returns
     -------
     xarray.DataTree
-        Groups ``fit``, ``communities``, ``connectome``, and ``rank_scan``, ``null``, ``uncertainty`` and
-        ``conditions`` where they were asked for.
+        Groups ``fit``, ``communities``, ``connectome``, and ``edges``, ``rank_scan``, ``null``,
+        ``uncertainty`` and ``conditions`` where they were asked for.
     """
     traces = traces_of(recording, settings, step)
     affinity = step(
@@ -196,8 +232,10 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
     scan = scanned(affinity, settings, step)
     settings = replace(settings, model=chosen_model(settings, scan))
     fit = step("factorisation", settings.model.fit, affinity)
+    edges = edges_above_chance(affinity, fit, settings, step)
+    graphs = fit if edges is None else fit.assign(motif=edges["motif"])
     communities = step(
-        "communities", nt.motif_communities, settings.communities, fit, max_units=settings.max_units
+        "communities", nt.motif_communities, settings.communities, graphs, max_units=settings.max_units
     )
     connectome = step(
         "connectome", nt.dynamic_connectome, fit, communities, threshold=settings.threshold,
@@ -205,11 +243,24 @@ def analyse(recording: xr.DataTree, settings: Settings, step: Step = directly) -
     )  # fmt: skip
     found = {
         "/fit": fit, "/communities": communities, "/connectome": connectome, "/rank_scan": scan,
+        "/edges": edges,
         "/null": against_chance(affinity, fit, settings, step),
         "/uncertainty": resampled(affinity, fit, connectome, settings, step),
         "/conditions": compared(recording, traces, fit, settings, step),
     }  # fmt: skip
     return xr.DataTree.from_dict({name: group for name, group in found.items() if group is not None})
+
+
+def edges_above_chance(
+    affinity: xr.Dataset, fit: xr.Dataset, settings: Settings, step: Step
+) -> xr.Dataset | None:
+    """Edges of every motif that exceed chance, where that was asked for."""
+    if not settings.edge_nulls:
+        return None
+    return step(
+        "edges", nt.motif_edges, affinity, fit, surrogate=settings.null_kind, n_null=settings.edge_nulls,
+        seed=settings.model.seed,
+    )  # fmt: skip
 
 
 def against_chance(

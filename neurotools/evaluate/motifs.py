@@ -56,6 +56,40 @@ def motif(fit: xr.Dataset, component: int | None = None) -> xr.DataArray:
     return values.transpose(*[d for d in ("component", dim, f"{dim}_to") if d in values.dims])
 
 
+def undirected(matrix: xr.DataArray) -> xr.DataArray:
+    """Mean of both directions of every pair, for what takes pairs without one: block models, layouts.
+
+    Parameters
+    ----------
+    matrix : xarray.DataArray
+        (..., unit, unit_to), of ordered pairs (kernel ``lagged``); one that is symmetric stays as it is.
+
+    Returns
+    -------
+    xarray.DataArray
+        Symmetric; who leads is no longer told from who follows. ``attrs["pairs"]`` says so where anything
+        changed.
+
+    Raises
+    ------
+    SchemaError
+        The matrix has no two ends of pairs.
+    """
+    dim = space_dim(matrix) if isinstance(matrix, xr.DataArray) else "unit"
+    sizes = dict(matrix.sizes) if isinstance(matrix, xr.DataArray) else {}
+    if sizes.get(f"{dim}_to", -1) != sizes.get(dim):
+        raise SchemaError(
+            "a matrix with both ends of every pair is needed", found=sizes or type(matrix).__name__,
+            expected=f"dimensions {dim!r} and '{dim}_to' of one length", fix="matrix = nt.motif(fit)",
+        )  # fmt: skip
+    matrix = matrix.transpose(..., dim, f"{dim}_to")
+    values = matrix.to_numpy()
+    turned = np.swapaxes(values, -1, -2)
+    if np.array_equal(values, turned):
+        return matrix
+    return matrix.copy(data=(values + turned) / 2).assign_attrs(pairs="mean of both directions")
+
+
 def check_motifs(fit: Any) -> None:
     """Raise unless this is a factorisation, which has motifs in one form or another."""
     if isinstance(fit, xr.Dataset) and {"motif", "unit_loading"} & set(fit.data_vars):

@@ -9,6 +9,7 @@ import xarray as xr
 
 from neurotools.errors import SchemaError
 from neurotools.evaluate.dynamic import dynamic_connectome
+from neurotools.evaluate.motifs import undirected
 from neurotools.numerics.partitions import coassignment
 from neurotools.progress import working
 from neurotools.schema import space_dim
@@ -40,7 +41,7 @@ def community_uncertainty(model: Any, replicates: xr.Dataset) -> xr.Dataset:
     labels = []
     with working("communities of resampled data") as show:
         for k in range(values.sizes["replicate"]):
-            fitted = model.fit(values.isel(replicate=k, drop=True))
+            fitted = model.fit(undirected(values.isel(replicate=k, drop=True)))
             labels.append(fitted["label"].transpose("component", dim).to_numpy())
             show((k + 1) / values.sizes["replicate"])
     found = np.stack(labels)

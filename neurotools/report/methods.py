@@ -304,6 +304,10 @@ def _communities(communities: xr.Dataset, unit: str, cite: Cited) -> str:
     else:
         text += f", with degree correction {cite('karrer')}" if corrected else ", without degree correction"
     text += f", in a hierarchy of levels {cite('peixoto-nested')}" if chosen.get("nested") else ""
+    if "pairs" in communities.attrs:
+        text += f"; the weight of a pair was the {communities.attrs['pairs']}"
+    if "edges" in communities.attrs:
+        text += f"; edges were those {communities.attrs['edges']}"
     if "null_description_length" in communities:
         text += ", and compared with the null model of a single block"
     return text + (f" (seed {chosen['seed']})." if "seed" in chosen else ".")

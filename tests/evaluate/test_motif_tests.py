@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.optimize import nnls
 
 import neurotools as nt
 from neurotools.errors import SchemaError, SettingsError
+from neurotools.evaluate.edges import pair_weights
 from neurotools.evaluate.uncertainty import community_sharpness
+from neurotools.numerics import affinity as kernels
 from neurotools.numerics import nulls
 from neurotools.schema import events_table
+from neurotools.schema.affinity import affinity_parts
 
 T = 400
 MODEL = nt.NTF(2, n_restarts=2, max_iter=60, tol=1e-4)
@@ -56,6 +60,72 @@ def test_family_wise_false_alarms_are_as_rare_as_said():
         draws = rng.normal(size=(40, 5)) * [1, 2, 5, 10, 0.1]
         alarms += bool((nulls.family_wise(*nulls.standardised(draws[0], draws[1:])) <= 0.05).any())
     assert 6 <= alarms <= 34  # 20 expected of 400; four standard errors
+
+
+def test_motifs_of_surrogates_are_learned_anew(coupled):
+    affinity, fit = coupled
+    found = nt.motif_null(MODEL, affinity, fit, n_null=19, learn="anew", seed=1)
+    np.testing.assert_allclose(found["p_corrected"], 0.05)
+    assert (np.diff(found["null_strength"]) <= 0).all()
+    # The second surrogate, by hand: a recording like any other.
+    surrogate = nt.circular_shift(affinity, min_shift_s=found.attrs["min_shift_s"], seed=2)
+    own = nt.motif_null(MODEL, surrogate, n_null=1)["strength"].to_numpy()
+    np.testing.assert_allclose(np.sort(own)[::-1], found["null_strength"][1])
+    largest = found["null_strength"].to_numpy()[:, 0]
+    np.testing.assert_allclose(found["ratio"], found["strength"] / largest.mean())
+
+
+# ---- edges against chance -------------------------------------------------------------------------------
+def test_edges_within_groups_are_kept_and_those_between_are_not():
+    affinity = nt.differential_affinity(traces(coupled=True, seed=1), smooth_s=0.2)
+    fit = MODEL.fit(affinity)
+    edges = nt.motif_edges(affinity, fit, seed=3)
+    alike = np.arange(8)[:, None] // 4 == np.arange(8) // 4
+    for kept, given in zip(edges["motif"].to_numpy(), nt.motif(fit).to_numpy(), strict=True):
+        assert not kept[~alike].any()
+        np.testing.assert_array_equal(kept[kept > 0], given[kept > 0])
+        assert (kept > 0).sum() == 12  # both ways, of one group: every motif is one
+    np.testing.assert_array_equal(edges["n_edges"], [6, 6])
+    assert edges["p_corrected"].min() == pytest.approx(0.05)
+    assert (edges["p_corrected"].to_numpy()[:, np.eye(8, dtype=bool)] == 1).all()
+    xr.testing.assert_identical(edges, nt.motif_edges(affinity, fit, seed=3))
+
+
+def test_edges_of_units_alone_are_seldom_kept():
+    kept = 0
+    for seed in range(8):
+        affinity = nt.differential_affinity(traces(coupled=False, seed=seed), smooth_s=0.2)
+        # Time courses of another recording: those of this one would have been chosen to suit it.
+        other = nt.differential_affinity(traces(coupled=True, seed=100 + seed), smooth_s=0.2)
+        kept += int(nt.motif_edges(affinity, MODEL.fit(other))["n_edges"].sum() > 0)
+    assert kept <= 3  # of 8, each with two motifs at .05
+
+
+def test_weights_equal_least_squares_of_each_pair(rng):
+    values = rng.normal(size=(3, 6, 80))
+    values[0, :2] = values[2, 4] = np.nan
+    traced = xr.DataArray(values, dims=("subject", "unit", "time"), coords={"time": np.arange(80) / 10})
+    affinity = nt.differential_affinity(traced, smooth_s=0.2)
+    fit = MODEL.fit(affinity)
+    dense = nt.dense_affinity(affinity).transpose("unit", "unit_to", "subject", "time").to_numpy()
+    found = kernels.unpack(pair_weights(fit, affinity_parts(affinity)), 6)
+    course = np.einsum("kw,kt->wtk", fit["subject_loading"], fit["time_loading"])
+    for i, j in ((0, 1), (0, 4), (2, 3), (4, 5)):
+        seen = ~np.isnan(dense[i, j]).any(axis=1)
+        expected, _ = nnls(course[seen].reshape(-1, 2), dense[i, j][seen].ravel())
+        np.testing.assert_allclose(found[:, i, j], expected, atol=1e-9)
+
+
+def test_edges_refuse_what_has_none(coupled):
+    affinity, fit = coupled
+    with pytest.raises(SettingsError, match="too few surrogates"):
+        nt.motif_edges(affinity, fit, n_null=10)
+    with pytest.raises(SettingsError, match="above 0 and below 1"):
+        nt.motif_edges(affinity, fit, level=1.5)
+    with pytest.raises(SchemaError, match="factored form"):
+        nt.motif_edges(nt.dense_affinity(affinity), fit)
+    with pytest.raises(SchemaError, match="one by one"):
+        nt.motif_edges(affinity, nt.NTF(1, layout="symcp", n_restarts=1, max_iter=2).fit(affinity))
 
 
 # ---- chance ---------------------------------------------------------------------------------------------

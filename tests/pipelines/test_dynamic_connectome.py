@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -158,6 +159,48 @@ def test_ranks_are_compared_when_asked_for(rng, tmp_path):
     scan = nt.open_fit(out / "fit.nc")["rank_scan"].to_dataset()
     assert list(scan["rank"].to_numpy()) == [1, 2]
     assert (out / "figures" / "rank_scan.png").exists()
+
+
+@pytest.mark.parametrize("layout", ["pair", "cp"])
+def test_ordered_pairs_go_through_to_communities_of_both_directions(rng, layout):
+    recording = schema.recording_tree(calcium(rng))
+    settings = Settings(
+        kernel="lagged", lag_s=0.1, smooth_s=0.1, model=replace(SMALL, layout=layout), nulls=2, replicates=2
+    )
+    result = analyse(recording, settings)
+    assert result["communities"].attrs["pairs"] == "mean of both directions"
+    matrix = nt.motif(result["fit"].to_dataset())
+    again = settings.communities.fit(nt.undirected(matrix))
+    xr.testing.assert_equal(result["communities"]["label"], again["label"])
+    page = dynamic_connectome.page(recording, result, {}, settings, {})
+    assert "the weight of a pair was the mean of both directions" in page
+
+
+def test_communities_may_be_of_edges_above_chance(rng):
+    recording = schema.recording_tree(calcium(rng))
+    settings = Settings(smooth_s=0.1, model=SMALL, nulls=0, edge_nulls=19)
+    result = analyse(recording, settings)
+    kept = result["edges/motif"]
+    assert 0 < int((kept > 0).sum()) <= int((result["fit/motif"] > 0).sum())
+    again = settings.communities.fit(kept)
+    xr.testing.assert_equal(result["communities"]["label"], again["label"])
+    assert "above the strongest of 19 surrogates" in result["communities"].attrs["edges"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"kernel": "lagged"}, "go together"),
+        ({"lag_s": 0.1}, "go together"),
+        ({"kernel": "lagged", "lag_s": 0.1, "model": nt.NTF(2, layout="symcp")}, "not for the ordered pairs"),
+        ({"model": nt.NTF(2, layout="cp")}, "not for the pairs"),
+        ({"edge_nulls": 5}, "at least 19"),
+        ({"edge_nulls": 19, "model": nt.NTF(2, layout="symcp")}, "weight of its own"),
+    ],
+)
+def test_settings_of_pairs_are_checked_before_any_work(wrong, said):
+    with pytest.raises(SettingsError, match=said):
+        Settings(**wrong)
 
 
 def test_spikes_need_a_bin_width_and_say_so(rng):
