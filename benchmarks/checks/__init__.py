@@ -173,8 +173,11 @@ BICLUSTER_SAMPLER = (
     *(
         f"neurotools/numerics/kernels/numba_{name}.py"
         for name in (
+            "biframes",
             "bijoint",
             "bilatents",
+            "bilaws",
+            "biparticles",
             "bisearch",
             "bisplits",
             "bistates",
@@ -188,10 +191,7 @@ BICLUSTER_SAMPLER = (
 )
 BICLUSTER_DATA = (
     "neurotools/models/bicluster",
-    "neurotools/numerics/bicluster.py",
-    "neurotools/numerics/kernels/numba_bilatents.py",
-    "neurotools/numerics/kernels/numba_bisplits.py",
-    "neurotools/numerics/kernels/numba_biunits.py",
+    *bicluster_sampler.KERNELS,
     "neurotools/numerics/point_partition.py",
     "neurotools/evaluate/heldout_counts.py",
     f"{CHECKS_HERE}/bicluster_data.py",

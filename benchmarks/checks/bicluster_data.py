@@ -24,7 +24,8 @@ REFERENCE = "data/glm_reference"
 N_FOLDS = 5
 SWEEPS = {"tune": 40, "draws": 30, "chains": 1}  # of a fold
 LONG_SWEEPS = {"tune": 250, "draws": 250, "chains": 2}  # where chains are compared
-PLANTED_SWEEPS = {"tune": 150, "draws": 150, "chains": 2}
+PLANTED_SWEEPS = {"tune": 200, "draws": 500, "chains": 2}
+PLANTED_LOSS = "pear"  # that of the estimate whose accuracy is compared
 PLANTED_CODE = (
     *bicluster_sampler.KERNELS,
     "neurotools/models/bicluster",
@@ -140,7 +141,7 @@ def _planted(seed: int) -> tuple[float, float, bool, float, float]:
     counts, labels = recording["counts/counts"], truth["unit_label"].to_numpy()
     with one_thread():
         post = nt.BiCluster(seed=seed).sample(counts, cores=2, **PLANTED_SWEEPS)
-    best = nt.point_partition(post)
+    best = nt.point_partition(post, loss=PLANTED_LOSS)
     told = nt.convergence(post)
     rates = told["rhat"].where(told["variable"].isin(["log_rate_mean", "interval_rate"]), drop=True)
     number = np.bincount(post["posterior/n_clusters"].to_numpy().ravel()).argmax()

@@ -26,14 +26,15 @@ KERNELS = (
     *(
         f"neurotools/numerics/kernels/numba_{name}.py"
         for name in (
-            "bijoint", "bilatents", "bisearch", "bisplits", "bistates", "biunits", "polyagamma", "statespace"
+            "biframes", "bijoint", "bilatents", "bilaws", "biparticles", "bisearch", "bisplits", "bistates",
+            "biunits", "polyagamma", "statespace",
         )
     ),
 )  # fmt: skip
 JOINT = (*KERNELS, "benchmarks/geweke.py")
 SEGMENT = 10_000  # sweeps of the joint test whose means are kept on disk
 N_SEGMENTS = 16
-N_SEGMENTS_MUTANT = 6
+N_SEGMENTS_MUTANT = 2
 N_SEGMENTS_DEFAULT = 96  # of the default combination
 N_PRIOR = 100_000
 COMBINATIONS = {
@@ -115,7 +116,10 @@ def calibration(n_prior: int = 500, n_draws: int = 100, thin: int = 10) -> list[
             below += value < wanted
             ties += value == wanted
         ranks[k] = below + np.floor(rng.random(wanted.size) * (ties + 1))
-    given = {i for i, name in enumerate(geweke.NAMES) if "count" in name or name == "zeros"}
+    given = {
+        i for i, name in enumerate(geweke.NAMES)
+        if "count" in name or name == "zeros" or name.endswith("placed")
+    }  # fmt: skip
     counted = [i for i in range(len(geweke.NAMES)) if i not in given]
     p = [chisquare(np.histogram(ranks[:, i], bins=10, range=(0, n_draws + 1))[0]).pvalue for i in counted]
     worst = int(np.argmin(p))

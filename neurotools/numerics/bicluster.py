@@ -27,6 +27,9 @@ FIRST_WINDOW = 32
 FEWEST_STRETCHES = 4  # of time whose state is proposed to change, in each sweep
 BINS_A_STRETCH = 8  # so many more of them
 BINS_A_REROUTE = 32  # likewise, where paths are integrated out
+FRAMES_A_CLUSTER = 20  # changes of frame that are tried in a sweep
+PARTICLES = 8  # sequences of states side by side
+MOST_OPEN = 4  # states among which they choose in one sweep
 LARGEST_LOG_RATE = 13.0  # of counts that are drawn: 400 thousand in a bin
 
 
@@ -155,6 +158,21 @@ def paths(draw: Draw, full: bool) -> Float[np.ndarray, "group time q"]:
     return np.ascontiguousarray(joined)[None]
 
 
+def change_frames(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """Paths of each cluster in another frame, loadings and baselines with them, all rates as they are."""
+    from neurotools.numerics.kernels.numba_biframes import reframe
+
+    stacked, m = paths(draw, prior.full), draw.theta.shape[1]
+    for c in range(draw.n_clusters):
+        reframe(
+            rng, stacked[0 if prior.full else c], c * m if prior.full else 0, draw.theta,
+            np.flatnonzero(draw.cluster == c), draw.state, data.start, prior.n_states, prior.unit_precision,
+            prior.initial_sd, prior.column_precision, prior.noise, FRAMES_A_CLUSTER,
+        )  # fmt: skip
+    unstack(draw, stacked, prior.full)
+    return {}
+
+
 def draw_dynamics(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
     """Dynamics of every state given paths; of states without bins from the prior."""
     from neurotools.numerics.kernels.numba_statespace import draw_all_dynamics
@@ -219,8 +237,8 @@ def draw_paths(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior)
     return {"latent_accept": accepted / tried if tried else 1.0}
 
 
-def reroute_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
-    """Other states for stretches and for bins at edges, paths around them integrated out; not for Poisson."""
+def reroute_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
+    """States of all bins, then of stretches and edges, paths around integrated out; not for Poisson."""
     from neurotools.numerics.kernels.numba_bijoint import augment, reroute
 
     if prior.poisson:
@@ -232,6 +250,7 @@ def reroute_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior:
         units = units_of(draw, group, prior.full)
         counts = (data.y, data.seen, draw.dispersion, units, column, draw.theta)
         augment(rng, path, *counts, weight[group], pull[group])
+    draw_states_and_paths(rng, draw, data, prior, (stacked, weight, pull))
     tries = max(FEWEST_STRETCHES, n_time // BINS_A_REROUTE)
     reroute(
         rng, stacked, draw.coef, draw.root, draw.state, data.start, draw.chain.transition,
@@ -239,6 +258,44 @@ def reroute_stretches(rng: np.random.Generator, draw: Draw, data: Counts, prior:
     )  # fmt: skip
     unstack(draw, stacked, prior.full)
     return {}
+
+
+def draw_states_and_paths(
+    rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior, given: tuple[np.ndarray, ...]
+) -> None:
+    """States of all bins among a few states by particles, then paths, given what counts say of paths.
+
+    ``given`` are paths, and precisions and linear terms of the counts, of each group.
+    """
+    from neurotools.numerics.kernels.numba_biparticles import draw_by_particles, draw_path_given
+
+    stacked, weight, pull = given
+    laws, times = (draw.coef, draw.root), (draw.state, data.start)
+    before = draw.state.copy()
+    if prior.n_states > 1:
+        open_state = favourites(rng, draw.chain.base)
+        draw_by_particles(
+            rng, stacked, *laws, *times, draw.chain.transition, prior.initial_sd, weight, pull, open_state,
+            PARTICLES,
+        )  # fmt: skip
+    new = stacked.copy()
+    drawn = [
+        draw_path_given(
+            rng, new[g], *(law[g] for law in laws), *times, prior.initial_sd**-2.0, weight[g], pull[g]
+        )
+        for g in range(new.shape[0])
+    ]
+    if all(drawn):
+        stacked[:] = new
+    else:  # states whose paths are beyond numbers are not entered
+        draw.state[:] = before
+
+
+def favourites(rng: np.random.Generator, base: Float[Array, " state"]) -> Int[np.ndarray, " open"]:
+    """A few states, those that the chain likes the rather; which state any bin is in does not enter."""
+    n = int(rng.integers(2, min(MOST_OPEN, base.size) + 1))
+    score = np.log(np.maximum(base, stickyhdp.TINY)) + rng.gumbel(size=base.size)
+    return np.sort(np.argsort(-score)[:n]).astype("int64")
 
 
 def columns(draw: Draw, full: bool) -> Int[np.ndarray, " unit"]:
@@ -284,11 +341,12 @@ def draw_dispersion(rng: np.random.Generator, draw: Draw, data: Counts, prior: P
 MOVES: tuple[Move, ...] = (
     draw_assignments,
     split_and_merge,
+    change_frames,
     relabel_stretches,
     draw_chain,
     draw_dynamics,
     draw_states,
-    reroute_stretches,
+    reroute_states,
     draw_paths,
     draw_units,
     draw_dispersion,

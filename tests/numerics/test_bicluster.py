@@ -144,3 +144,76 @@ def test_number_of_tables_has_its_mean(rng):
 def test_transitions_do_not_cross_sessions():
     state, start = np.array([0, 1, 1, 0, 0]), np.array([True, False, False, True, False])
     np.testing.assert_array_equal(stickyhdp.count_transitions(state, start, 2), [[1, 1], [0, 1]])
+
+
+def log_states(states, laws, said, chain):
+    """Log probability of a sequence of states, paths of all groups integrated out by dense matrices."""
+    (coef, root), (weight, pull), (transition, start, sd) = laws, said, chain
+    q = coef.shape[2]
+    total = sum(
+        -np.log(len(transition)) if first else np.log(transition[states[t - 1], states[t]])
+        for t, first in enumerate(start)
+    )
+    for g in range(coef.shape[0]):
+        J, h = np.zeros((start.size * q,) * 2), np.zeros(start.size * q)
+        for t, k in enumerate(states):
+            here, before = slice(t * q, t * q + q), slice(t * q - q, t * q)
+            if start[t]:
+                J[here, here] += np.eye(q) / sd**2
+            else:
+                A, b, P = coef[g, k, :, :q], coef[g, k, :, q], root[g, k].T @ root[g, k]
+                J[here, here] += P
+                J[before, before] += A.T @ P @ A
+                J[here, before] -= P @ A
+                J[before, here] -= A.T @ P
+                h[here] += P @ b
+                h[before] -= A.T @ P @ b
+                total += 0.5 * np.linalg.slogdet(P)[1] - 0.5 * b @ P @ b
+            J[here, here] += weight[g, t]
+            h[here] += pull[g, t]
+        total += 0.5 * h @ np.linalg.solve(J, h) - 0.5 * np.linalg.slogdet(J)[1]
+    return total
+
+
+def test_states_by_particles_have_their_law_with_paths_integrated_out(rng):
+    """Against a sum over all sequences of states; there are fewer particles than ways to go on."""
+    from neurotools.numerics.kernels.numba_biparticles import draw_by_particles
+
+    n_time, L, q = 5, 3, 2
+    start = np.array([True, False, False, True, False])
+    coef, root = rng.normal(size=(2, L, q, q + 1)) * 0.6, np.zeros((2, L, q, q))
+    root[:] = np.eye(q) * rng.uniform(0.9, 1.2, size=(2, L, 1, 1))
+    half = rng.normal(size=(2, n_time, q, q))
+    weight, pull = half @ half.swapaxes(-1, -2), 2 * rng.normal(size=(2, n_time, q))
+    transition = rng.dirichlet(np.ones(L), size=L)
+    given = ((coef, root), (weight, pull), (transition, start, 0.7))
+    every = np.array(list(np.ndindex(*(L,) * n_time)))
+    log_prob = np.array([log_states(states, *given) for states in every])
+    prob = np.exp(log_prob - logsumexp(log_prob))
+    wanted = np.array([[prob[every[:, t] == k].sum() for k in range(L)] for t in range(n_time)])
+    state, paths = np.zeros(n_time, "int64"), np.zeros((2, n_time, q))
+    found = np.empty((12_800, n_time), "int64")
+    for row in found:
+        some = np.sort(rng.permutation(L)[: rng.integers(2, L + 1)]).astype("int64")
+        draw_by_particles(
+            rng, paths, coef, root, state, start, transition, 0.7, weight, pull, some, 3
+        )  # fmt: skip
+        row[:] = state
+    batch = (found[:, :, None] == np.arange(L)).reshape(64, -1, n_time, L).mean(axis=1)
+    error = np.maximum(batch.std(axis=0, ddof=1) / 8, 1e-3)
+    assert (np.abs(batch.mean(axis=0) - wanted) < 4 * error).all()
+    assert ((wanted > 0.05) & (wanted < 0.95)).sum() > 6
+    assert np.abs(batch.mean(axis=0) - wanted).max() < 0.03
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_changes_of_frame_leave_rates_as_they_are(rng, full):
+    prior = geweke.small_prior(full=full)
+    prior = bicluster.Prior(**{**vars(prior), "n_latent": 3})
+    draw, data = draw_and_data(rng, prior=prior, n_clusters=2)
+    rates, theta, latent = bicluster.log_rates(draw), draw.theta.copy(), draw.latent.copy()
+    for _ in range(10):
+        bicluster.change_frames(rng, draw, data, prior)
+    assert np.abs(draw.theta - theta).max() > 0.05
+    assert np.abs(draw.latent - latent).max() > 0.05
+    np.testing.assert_allclose(bicluster.log_rates(draw), rates, atol=1e-10)

@@ -22,7 +22,8 @@ DISPERSIONS = (1.0, 50.0)  # between which the next guess lies
 REGROUPINGS = 2
 ROUNDS = 5  # of settling where a path is only looked for
 FEW_ROUNDS = 2  # where a unit comes or goes
-SEARCHES = 2  # more, from clusters cut in two
+RESTARTS = 2  # of the whole, since groups by correlation differ from time to time
+SEARCHES = 2  # more, from clusters cut in two, under the states found
 JOININGS = 3
 EXCHANGES = 4
 LONG_ROUNDS = 20  # where bounds are compared
@@ -94,15 +95,27 @@ def first_draw(rng: np.random.Generator, data: Counts, prior: Prior) -> Draw:
         search, blocks = grouped(rng, search)
         state, blocks = with_states(rng, search, blocks)
         return placed(rng, replace(search, state=state), blocks)
-    search, blocks = grouped(rng, search)
-    blocks = refined(search, blocks)
+    search, blocks = max((from_anew(rng, search) for _ in range(RESTARTS)), key=worth)
     for _ in range(SEARCHES):
-        other = refined(search, halved(rng, search, blocks))
-        if sum(block.merit for block in other) > sum(block.merit for block in blocks):
+        other = refined(search, exchanged(search, halved(rng, search, blocks)))
+        if worth((search, other)) > worth((search, blocks)):
             blocks = other
     state, blocks = with_states(rng, search, blocks)
     search = replace(search, state=state)
     return placed(rng, search, exchanged(search, blocks))
+
+
+def from_anew(rng: np.random.Generator, search: Search) -> tuple[Search, list[Block]]:
+    """Clusters found without states, then states, and clusters settled under them."""
+    search, blocks = grouped(rng, search)
+    state, blocks = with_states(rng, search, refined(search, blocks))
+    return replace(search, state=state), blocks
+
+
+def worth(found: tuple[Search, list[Block]]) -> float:
+    """Bound of the evidence of clusters and states, by which several searches are compared."""
+    search, blocks = found
+    return sum(block.merit for block in blocks) + switching(search, search.state)
 
 
 def grouped(rng: np.random.Generator, search: Search) -> tuple[Search, list[Block]]:
@@ -257,7 +270,7 @@ def with_states(
     if not small:
         return trials[0], blocks
     best, found = -np.inf, (trials[0], blocks)
-    for state in trials:
+    for state in [search.state, *trials]:
         settled = [
             replace(search, state=state).block(block.units, LONG_ROUNDS, block.path) for block in blocks
         ]

@@ -30,8 +30,6 @@ WINDOW_TOL = 1e-9
 STEP_LIMIT = 2.0  # of a Newton step, in log rates
 LAUNCH_ROUNDS = 4
 POWER_STEPS = 12
-PATH_ROUNDS = 6
-FIRST_NOISE_SD = 0.2  # of steps of a path before anything is known of it
 ROUGH_SD = 0.5  # of latents where the search for a path begins
 
 
@@ -404,29 +402,3 @@ def launch(y, seen, r, units, state, start, n_state, precision, initial_sd, colu
         if not ok:
             return path, False
     return path, True
-
-
-@njit(cache=True, fastmath=False)
-@no_type_check
-def path_of_units(y, seen, r, units, theta, state, start, n_state, initial_sd, column_precision, noise):  # noqa: PLR0917
-    """A Gaussian law of a cluster's path given its units' parameters: factor, mean, whether there is one.
-
-    It turns with the loadings, so a path is probable in whatever frame it was drawn.
-    """
-    n_time, m = state.size, theta.shape[1]
-    path = np.zeros((n_time, m))
-    coef, root = np.zeros((n_state, m, m + 1)), np.zeros((n_state, m, m))
-    for k in range(n_state):
-        for a in range(m):
-            coef[k, a, a] = 1.0
-            root[k, a, a] = FIRST_NOISE_SD**-1.0
-    low, left, mean, ok = np.zeros((1, m, m)), np.zeros((1, m, m)), path, False
-    for turn in range(PATH_ROUNDS):
-        if turn >= PATH_ROUNDS // 2:
-            coef, root = _expected_dynamics(path, state, start, n_state, column_precision, noise)
-        path, low, left, mean, ok = _toward(
-            path, coef, root, state, start, initial_sd, y, seen, r, units, theta
-        )
-        if not ok:
-            break
-    return low, left, mean, ok

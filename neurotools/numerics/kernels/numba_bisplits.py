@@ -16,7 +16,8 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from neurotools.numerics.kernels.numba_bilatents import launch, path_of_units
+from neurotools.numerics.kernels.numba_bilatents import launch
+from neurotools.numerics.kernels.numba_bilaws import path_of_units
 from neurotools.numerics.kernels.numba_biunits import (
     fit_unit,
     log_prior,
