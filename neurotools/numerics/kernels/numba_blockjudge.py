@@ -142,20 +142,24 @@ def judge_places(state, graph, i, home, totals, rng):  # noqa: PLR0917
     a, c = 1 + state.levels[0, i], 1 + N_LEVELS + state.levels[1, i]
     place_bid(state, graph)
     least = np.inf
-    for r in range(n_blocks + 1):
-        totals[r] = np.inf
-        free = r < n_blocks or allowed[1] == 1 or home == n_blocks
-        if (free and allowed[0] < 0) or r == allowed[0] or r == allowed[1]:
-            judge_place(state, graph, i, r, True)
-            totals[r] = state.bids[r, 0] + state.bids[r, a] + state.bids[r, c]
-            least = min(least, totals[r])
-    for r in range(n_blocks + 1):
-        if graph.corrected and totals[r] < np.inf and (graph.heat > 0 or totals[r] < least + MARGIN):
-            judge_place(state, graph, i, r, False)
-            totals[r] = state.bids[r, 0]
-            for kind in range(2):
-                first = 1 + kind * N_LEVELS
-                totals[r] += pick(graph, state.bids[r], first, first + N_LEVELS, rng)[1]
+    for half in range(2 if graph.corrected else 1):  # one call of each function, compiled where it is called
+        for r in range(n_blocks + 1):
+            free = r < n_blocks or allowed[1] == 1 or home == n_blocks
+            judged = (free and allowed[0] < 0) or r == allowed[0] or r == allowed[1]
+            if half == 0:
+                totals[r] = np.inf
+            elif judged:
+                judged = graph.heat > 0 or totals[r] < least + MARGIN
+            if judged:
+                judge_place(state, graph, i, r, half == 0)
+                totals[r] = state.bids[r, 0]
+                if half == 0:
+                    totals[r] += state.bids[r, a] + state.bids[r, c]
+                    least = min(least, totals[r])
+                else:
+                    for kind in range(2):
+                        first = 1 + kind * N_LEVELS
+                        totals[r] += pick(graph, state.bids[r], first, first + N_LEVELS, rng)[1]
 
 
 @inner

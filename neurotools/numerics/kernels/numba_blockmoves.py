@@ -82,7 +82,7 @@ def refresh(state, graph):
         r = state.labels[i]
         if r < 0:
             continue
-        count_in(state, i, r, 1)
+        count_in(state, i, r, 1.0)
         for layer in range(state.hand.size):
             state.hand[layer] = 0.0
             state.sums[EDGE, layer, r, r] += graph.loops[layer, i]
@@ -166,10 +166,11 @@ def write_row(state, r, sign):
 @no_type_check
 def count_in(state, i, r, sign):
     """Count unit i, with the levels it has, into block r or out of it."""
-    state.sizes[r] += sign
-    state.counts[r, state.levels[0, i]] += sign
-    state.level_sizes[0, state.levels[0, i]] += sign
-    state.level_sizes[1, state.levels[1, i]] += sign
+    by = int(sign)
+    state.sizes[r] += by
+    state.counts[r, state.levels[0, i]] += by
+    state.level_sizes[0, state.levels[0, i]] += by
+    state.level_sizes[1, state.levels[1, i]] += by
 
 
 @inner
@@ -213,7 +214,7 @@ def gather_row(state, graph, i):
     shift_hand(state, graph, state.levels[1, i] - NEUTRAL)
 
 
-@inner
+@once
 @no_type_check
 def take_out(state, graph, i):
     """Take unit i in hand; return where it was, and the nats that it cost there.
@@ -226,7 +227,7 @@ def take_out(state, graph, i):
         for s in range(state.sizes[-1]):
             for kind in range(3):
                 state.rows[KEPT + kind, layer, s] = state.sums[COST + kind, layer, r, s]
-    count_in(state, i, r, -1)
+    count_in(state, i, r, -1.0)
     change = offer_row(state, graph, r, -1.0)
     write_row(state, r, -1.0)
     group = state.groups[r]
@@ -236,9 +237,9 @@ def take_out(state, graph, i):
         r = state.sizes[-1]
     clear_block(state, state.sizes[-1])
     state.groups[state.sizes[-1]] = group  # a new block would be founded where the unit comes from
-    count_in(state, i, r, 1)
+    count_in(state, i, r, 1.0)
     cost = place_cost(state, graph, i, r) - change
-    count_in(state, i, r, -1)
+    count_in(state, i, r, -1.0)
     return r, cost
 
 
@@ -314,7 +315,7 @@ def visit(state, graph, i, rng):
 def put_back(state, graph, i, home):
     """Put unit i where it was, with the nats that were kept (or computed again if its block had left)."""
     shift_hand(state, graph, state.levels[1, i] - NEUTRAL)
-    count_in(state, i, home, 1)
+    count_in(state, i, home, 1.0)
     state.labels[i] = home
     n_blocks = state.sizes[-1]
     if home == n_blocks:
@@ -334,7 +335,7 @@ def try_place(state, graph, i, r, judged, old_cost, rng):  # noqa: PLR0917
     """Compute in full what unit i costs in block r; put it there if that is taken."""
     shift = state.levels[1, i] - NEUTRAL
     shift_hand(state, graph, shift)
-    count_in(state, i, r, 1)
+    count_in(state, i, r, 1.0)
     change = offer_row(state, graph, r, 1.0) + place_cost(state, graph, i, r) - old_cost
     if graph.heat == 0:
         taken = change < -TINY_GAIN
@@ -346,7 +347,7 @@ def try_place(state, graph, i, r, judged, old_cost, rng):  # noqa: PLR0917
         state.labels[i] = r
         write_row(state, r, 1.0)
     else:
-        count_in(state, i, r, -1)
+        count_in(state, i, r, -1.0)
         shift_hand(state, graph, -shift)
     return taken
 

@@ -34,7 +34,7 @@ from neurotools.numerics.kernels.numba_blockterms import inner, once
 @no_type_check
 def join(state, graph, k, r):
     """Put unit k, which is in hand, into block r, the first unused one included."""
-    count_in(state, k, r, 1)
+    count_in(state, k, r, 1.0)
     state.labels[k] = r
     offer_row(state, graph, r, 1.0)
     state.sizes[-1] += r == state.sizes[-1]

@@ -151,7 +151,7 @@ def count_cost(state, graph, layer, n_pairs, m, r, s):  # noqa: PLR0917
         return log_choose(graph, n_pairs + m - 1, m) if n_pairs > 0 else 0.0
     if graph.prior == FLAT:
         return log_choose(graph, n_pairs, m) + np.log(n_pairs + 1.0)
-    return log_choose(graph, n_pairs, m) + expected_cost(state, graph, layer, m, r, s)
+    return log_choose(graph, n_pairs, m) + expected_cost(state, graph, layer, float(m), r, s)
 
 
 @inner
@@ -243,4 +243,4 @@ def level_cost(state, graph, kind):
         used += size > 0
         cost -= graph.tables[0, size]
     cost += graph.tables[0, total] + log_choose(graph, total - 1, used - 1)
-    return cost + log_choose(graph, N_LEVELS, used)
+    return cost + graph.tables[0, N_LEVELS] - graph.tables[0, used] - graph.tables[0, N_LEVELS - used]
