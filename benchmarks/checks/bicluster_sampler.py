@@ -37,6 +37,8 @@ N_SEGMENTS = 16
 N_SEGMENTS_MUTANT = 2
 N_SEGMENTS_DEFAULT = 96  # of the default combination
 N_PRIOR = 100_000
+BLOCK = 20  # draws from the prior whose ranks are kept together
+THIN = 10  # sweeps from one draw of a posterior to the next
 COMBINATIONS = {
     f"{family}, {law}, {dynamics}": {
         "poisson": family == "Poisson", "process": law == "Dirichlet process", "full": dynamics == "full"
@@ -59,6 +61,8 @@ def joint_test() -> list[Row]:
         )
         note += f"draws; largest at {geweke.NAMES[int(np.abs(outcome.z).argmax())]}"
         rows.append(Row(f"{name}: largest |z| of {len(geweke.NAMES)}", outcome.worst, "<= 3.5", note=note))
+        bound = ">= 1e5" if n == N_SEGMENTS_DEFAULT else ">= 1e4"
+        rows.append(Row(f"{name}: fewest effective draws", float(outcome.effective.min()), bound))
     for name in geweke.MUTANTS:
         prior = geweke.MUTANT_PRIORS[name]()
         outcome = _segments(prior, name, N_SEGMENTS_MUTANT, geweke.mutated(name))
@@ -69,8 +73,7 @@ def joint_test() -> list[Row]:
 
 def _segments(prior: Prior, name: str, n: int, moves: tuple = geweke.MOVES) -> geweke.Outcome:
     """The joint test in independent segments, each of its own seed, each kept once it is done."""
-    folder = Path(platformdirs.user_cache_dir("neurotools")) / "joint-test" / code_hash(JOINT)[:12]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder("joint-test")
     mark = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
     wanted = _kept(folder / f"{mark}-prior.npy", lambda: geweke.prior_values(prior, N_PRIOR, (SEED, mark)))
     found = [
@@ -83,6 +86,13 @@ def _segments(prior: Prior, name: str, n: int, moves: tuple = geweke.MOVES) -> g
     return geweke.compare(wanted, np.concatenate(found))
 
 
+def _folder(name: str) -> Path:
+    """Where pieces of a long run are kept, anew for other code."""
+    folder = Path(platformdirs.user_cache_dir("neurotools")) / name / code_hash(JOINT)[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     from neurotools.provenance import atomic
 
@@ -93,29 +103,17 @@ def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
 
 
 # ---- simulation-based calibration ------------------------------------------------------------------------
-def calibration(n_prior: int = 500, n_draws: int = 100, thin: int = 10) -> list[Row]:
+def calibration(n_blocks: int = 25, n_draws: int = 100) -> list[Row]:
     """Ranks of functionals of draws from the prior among those of the posterior of their own counts.
 
-    Talts et al. (2018), arXiv 1804.06788.
+    Talts et al. (2018), arXiv 1804.06788. In blocks that are kept: a run that was stopped goes on.
     """
     from scipy.stats import chisquare
 
-    prior, start = geweke.small_prior(), geweke.sessions()
-    rng = np.random.default_rng(SEED)
-    ranks = np.empty((n_prior, len(geweke.NAMES)))
-    for k in range(n_prior):
-        truth = bicluster.draw_prior(rng, geweke.N_UNITS, start, prior)
-        y = bicluster.draw_counts(rng, truth)
-        wanted = geweke.functionals(truth, y)
-        # the chain begins at the truth, itself a draw from the posterior, so none need be thrown away
-        below, ties = np.zeros(wanted.size), np.zeros(wanted.size)
-        for _ in range(n_draws):
-            for _ in range(thin):
-                bicluster.sweep(rng, truth, Counts(y, np.ones(y.shape, bool), start), prior)
-            value = geweke.functionals(truth, y)
-            below += value < wanted
-            ties += value == wanted
-        ranks[k] = below + np.floor(rng.random(wanted.size) * (ties + 1))
+    folder = _folder("calibration")
+    ranks = np.concatenate(
+        [_kept(folder / f"{k}.npy", lambda k=k: _ranks(BLOCK, n_draws, (SEED, k))) for k in range(n_blocks)]
+    )
     given = {
         i for i, name in enumerate(geweke.NAMES)
         if "count" in name or name == "zeros" or name.endswith("placed")
@@ -123,9 +121,29 @@ def calibration(n_prior: int = 500, n_draws: int = 100, thin: int = 10) -> list[
     counted = [i for i in range(len(geweke.NAMES)) if i not in given]
     p = [chisquare(np.histogram(ranks[:, i], bins=10, range=(0, n_draws + 1))[0]).pvalue for i in counted]
     worst = int(np.argmin(p))
-    note = f"{n_prior} draws from the prior, {n_draws} of each posterior; {geweke.NAMES[counted[worst]]}"
+    note = f"{len(ranks)} draws from the prior, {n_draws} of each posterior; {geweke.NAMES[counted[worst]]}"
     compared = f"smallest p of {len(p)} functionals, times their number"
     return [Row(compared, min(p) * len(p), ">= 0.01", note=note)]
+
+
+def _ranks(n: int, n_draws: int, seed: object) -> np.ndarray:
+    """Ranks (draw from the prior, functional); ties are broken by chance."""
+    prior, start, rng = geweke.small_prior(), geweke.sessions(), np.random.default_rng(seed)
+    ranks = np.empty((n, len(geweke.NAMES)))
+    for k in range(n):
+        truth = bicluster.draw_prior(rng, geweke.N_UNITS, start, prior)
+        y = bicluster.draw_counts(rng, truth)
+        wanted, data = geweke.functionals(truth, y), Counts(y, np.ones(y.shape, bool), start)
+        # the chain begins at the truth, itself a draw from the posterior, so none need be thrown away
+        below, ties = np.zeros(wanted.size), np.zeros(wanted.size)
+        for _ in range(n_draws):
+            for _ in range(THIN):
+                bicluster.sweep(rng, truth, data, prior)
+            value = geweke.functionals(truth, y)
+            below += value < wanted
+            ties += value == wanted
+        ranks[k] = below + np.floor(rng.random(wanted.size) * (ties + 1))
+    return ranks
 
 
 # ---- moves against slow computations ---------------------------------------------------------------------
