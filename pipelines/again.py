@@ -65,6 +65,7 @@ def _job(folder: Path, work: Path) -> Job:
         raise ResultError(
             "the pipeline that made this result is not here", path=folder, found=name
         ) from error
-    source = Source(facts["recording"], facts["source"])
+    parts = tuple(Source(*part) for part in facts.get("parts", ()))
+    source = Source(facts["recording"], facts["source"], parts)
     # The settings in the provenance already hold this recording's seeds.
     return Job(name, facts["settings"], source, str(folder), str(work / source.name))

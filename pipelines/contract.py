@@ -9,6 +9,8 @@
 ``page(recording, result, figures, settings, facts)`` HTML text of the report (optional)
 ``summarise(results, settings)``                      the group, from name to result (optional)
 ``group_figures(group, settings)``                    name to Figure, for the page of the group (optional)
+``join(recordings, settings)``                         several recordings, by name, as one (optional); used
+                                                      where the settings have ``join_subjects`` and it is true
 ``estimate(recording, settings)``                     seconds by part, and bytes, expected (optional)
 ``TAKES``, ``GIVES``                                  what goes in, and file to meaning, for ``describe``
 ====================================================  ====================================================

@@ -18,7 +18,7 @@ from neurotools.errors import NeurotoolsError
 
 from . import measure
 from .contract import Pipeline
-from .dynamic_connectome import RANKS
+from .dynamic_connectome import JOINED, RANKS
 
 WITHIN = 3.0  # the factor that estimates are held to
 BASE_MB = 330.0  # of a process with what every pipeline imports, figures drawn
@@ -110,7 +110,7 @@ def shape_of(recording: xr.DataTree, settings: Any) -> Shape | None:
 
 
 def _array(recording: xr.DataTree, path: str | None) -> xr.DataArray | None:
-    for name in (path, "counts/counts", "behaviour/choice"):
+    for name in (path, f"{JOINED}/traces", "counts/counts", "behaviour/choice"):
         node, _, held = (name or "").partition("/")
         if node in recording.children and held in recording[node].data_vars:
             return recording[node].to_dataset()[held]

@@ -11,6 +11,8 @@ from typing import Any
 from . import costs
 from . import settings as reading
 from .contract import Pipeline
+from .job import read
+from .runner import together
 from .sources import files_of, find
 
 
@@ -81,10 +83,10 @@ def expected(chain: Pipeline, source: str, chosen: Any, workers: int = 1) -> dic
 
     Only that one recording is opened; samples that can stay on disk do.
     """
-    found = find(source)
+    found = together(find(source), chain, chosen)
     sizes = {entry: sum(file.stat().st_size for file in files_of(entry)) for entry in found.recordings}
     largest = max(sizes, key=lambda entry: sizes[entry])
-    cost = costs.estimate(chain, largest.load(), chosen)
+    cost = costs.estimate(chain, read(largest, chain, chosen), chosen)
     if cost is None:
         return {"source": source, "recordings": len(sizes), "largest": largest.name, "estimate": None}
     whole = cost.seconds * sum(sizes.values()) / max(1, sizes[largest])

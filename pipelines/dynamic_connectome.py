@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # that are compared where nobody says which
+JOINED = "joined"  # node of what several recordings were joined to
 TAKES = "a recording with one continuous signal (calcium traces, region series, EEG), spike counts, or spikes"
 GIVES = {
     "fit.nc": "groups fit, communities, connectome, null, and where they were asked for edges, rank_scan, "
@@ -52,6 +53,11 @@ class Settings:
 
     Parameters
     ----------
+    join_subjects : bool
+        The recordings of a folder or a list are animals of one experiment: they share their motifs, and units
+        are matched by name, of which an animal may lack some.
+    cut : bool
+        Whether longer recordings of animals that are joined may be cut to the length of the shortest.
     signal : str or None
         Path of the array to analyse ("calcium/activity") where a recording has several.
     bin_width_s : float or None, in s
@@ -120,6 +126,8 @@ class Settings:
         Circularly shifted surrogates that the chosen rank has to beat; 0 for none.
     """
 
+    join_subjects: bool = False
+    cut: bool = False
     signal: str | None = None
     bin_width_s: float | None = None
     band: tuple[float, float] | None = None
@@ -362,8 +370,22 @@ def chosen_model(settings: Settings, scan: xr.Dataset | None) -> NTF:
     return replace(settings.model, rank=rank or 1)
 
 
+def join(recordings: Mapping[str, xr.DataTree], settings: Settings) -> xr.DataTree:
+    """Recordings of several animals as one: the traces to analyse side by side, and the events all share."""
+    ready = {name: traces_of(one, settings) for name, one in recordings.items()}
+    nodes = {f"/{JOINED}": nt.join_subjects(ready, cut=settings.cut).to_dataset(name="traces")}
+    first, *others = recordings.values()
+    for name in ("events", "trials"):
+        tables = [one[name].to_dataset() for one in (first, *others) if name in one.children]
+        if len(tables) == len(recordings) and all(table.identical(tables[0]) for table in tables):
+            nodes[f"/{name}"] = tables[0]
+    return xr.DataTree.from_dict(nodes)
+
+
 def traces_of(recording: xr.DataTree, settings: Settings, step: Step = directly) -> xr.DataArray:
     """The array to analyse: the one that was named, the only one, counted spikes, or power in a band."""
+    if JOINED in recording.children:  # of which each was made ready before
+        return recording[JOINED].to_dataset()["traces"]
     if settings.signal is not None:
         traces = named_array(recording, settings.signal)
     elif settings.bin_width_s is not None:

@@ -94,6 +94,13 @@ def finished(job: Job) -> dict[str, Any] | None:
     return manifest if manifest.get("key") == result_key(job, inputs) else None
 
 
+def read(source: Source, chain: Pipeline, chosen: Any) -> xr.DataTree:
+    """A recording, or several as the pipeline joins them."""
+    if not source.parts:
+        return source.load()
+    return chain.module.join({part.name: part.load() for part in source.parts}, chosen)
+
+
 # ---- doing it -------------------------------------------------------------------------------------------
 def do(job: Job, told: Told = lambda name, step, state: None) -> Record:
     """Analyse one recording, or find that it is done; whatever fails is recorded and not raised."""
@@ -129,7 +136,7 @@ def _do(job: Job, cost: measure.Cost, told: Told) -> tuple[str, str]:
     name = job.source.name
     inputs = fingerprint(job.source)
     told(name, "read", "begun")
-    recording = job.source.load()
+    recording = read(job.source, chain, chosen)
     told(name, "read", "done")
     store = StepStore(Path(job.work) / "steps", lambda step, state: told(name, step, state))
     result = chain.module.analyse(recording, chosen, store)
@@ -175,6 +182,7 @@ def _provenance(job: Job, facts: Mapping[str, Any], store: StepStore, cost: meas
         "pipeline_file": job.pipeline if job.pipeline.endswith(".py") else None,
         "recording": job.source.name,
         "source": job.source.path,
+        "parts": [[part.name, part.path] for part in job.source.parts],
         "created": measure.now(),
         **measure.machine(),
         "content_hash": facts["content_hash"],
@@ -219,7 +227,7 @@ def rebuild(job: Job) -> None:
     chosen, _ = job.chosen()
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     try:
-        recording = job.source.load()
+        recording = read(job.source, pipeline(job.pipeline), chosen)
     except NeurotoolsError:  # the data may be elsewhere by now; the result stands on its own
         recording = None
     facts = {key: manifest[key] for key in ("pipeline", "key", "inputs", "content_hash")}

@@ -18,11 +18,11 @@ from neurotools.errors import NeurotoolsError, ResultError, SettingsError
 from neurotools.provenance import settings_dict
 
 from . import bids, executor, outputs, settings
-from .contract import pipeline
+from .contract import Pipeline, pipeline
 from .executor import Execution
 from .group import write_group
 from .job import Job, Record, do, finished, result_key
-from .sources import Found, find, unchanged
+from .sources import Found, as_one, find, unchanged
 
 LEVELS = ("participant", "group")
 EVERYTHING = bids.Filter()
@@ -145,7 +145,7 @@ def make_plan(
     if chosen is None:
         chosen = settings.gather(chain.settings, settings_file, overrides, seed)
     out = Path(out).expanduser().resolve()
-    found = bids.chosen(find(source, out=out), only)
+    found = together(bids.chosen(find(source, out=out), only), chain, chosen)
     outputs.check(out, chain.name)
     plain = settings_dict(chosen)
     jobs = tuple(
@@ -161,6 +161,17 @@ def make_plan(
         for entry in found.recordings
     )
     return Plan(chain.name, chosen, found, out, jobs, where, level)
+
+
+def together(found: Found, chain: Pipeline, chosen: Any) -> Found:
+    """The recordings as they are analysed: each by itself, or all as one where the settings ask for it."""
+    if not getattr(chosen, "join_subjects", False):
+        return found
+    if chain.part("join") is None:
+        raise SettingsError(
+            "the pipeline cannot join recordings", found=chain.name, fix="join_subjects=false"
+        )
+    return as_one(found, "subjects")
 
 
 def _portable(name: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from neurotools import samples
-from neurotools.errors import FileError, NeurotoolsError, did_you_mean
+from neurotools.errors import FileError, NeurotoolsError, SettingsError, did_you_mean
 from neurotools.loaders.answers import SETTINGS_FILE, Answers
 from neurotools.provenance import file_hash
 
@@ -34,10 +35,14 @@ COMPLETES = {".fdt": ".set", ".eeg": ".vhdr", ".vmrk": ".vhdr"}
 
 @dataclass(frozen=True)
 class Source:
-    """One recording to analyse: its name in the output, and what ``nt.load`` is given."""
+    """One recording to analyse: its name in the output, and what ``nt.load`` is given.
+
+    Or several recordings that are analysed as one, ``parts``; ``path`` is then the folder they share.
+    """
 
     name: str
     path: str
+    parts: tuple[Source, ...] = ()
 
     def load(self) -> Any:
         """Read the recording."""
@@ -94,6 +99,17 @@ def find(source: str | Path | Sequence[str | Path], *, out: Path | None = None) 
     if path.is_file() or _is_recording(path):
         return Found((Source(_safe(path.name if path.is_dir() else _stem(path)), str(path)),), several=False)
     return _folder(path, None if out is None else out.resolve())
+
+
+def as_one(found: Found, name: str) -> Found:
+    """All recordings of a source as a single one, of which each is a part."""
+    if len(found.recordings) < 2:
+        raise SettingsError(
+            "several recordings are joined, and the source is a single one", code="NT-SET-003",
+            found=found.recordings[0].name, fix="give a folder or a list of recordings",
+        )  # fmt: skip
+    shared = os.path.commonpath([entry.where().parent for entry in found.recordings])
+    return replace(found, recordings=(Source(name, shared, found.recordings),), several=False)
 
 
 def _several(parts: Sequence[Found], what: str) -> Found:
@@ -232,6 +248,8 @@ def files_of(source: Source) -> list[Path]:
 
     In a BIDS tree these are also the sidecars of its folder and of the folders above it.
     """
+    if source.parts:
+        return sorted({file for part in source.parts for file in files_of(part)})
     path = source.where()
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
@@ -286,6 +304,9 @@ def unchanged(source: Source, before: Mapping[str, Mapping[str, Any]]) -> bool:
 
 def _stated(source: Source) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Size and date of every file of a recording, by its name from the recording's folder."""
+    if source.parts:
+        each = [(part.name, _stated(part)) for part in source.parts]
+        return {f"{part}/{name}": entry for part, files in each for name, entry in files.items()}
     root = source.where().parent
     found = {}
     for file in files_of(source):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from neurotools.pipelines import dynamic_connectome
+from neurotools.pipelines.again import rebuild_pages
 from neurotools.pipelines.dynamic_connectome import Settings, analyse
 from neurotools.pipelines.runner import run
 
@@ -142,6 +143,33 @@ def test_several_subjects_in_one_recording_share_their_motifs(rng):
     bold.attrs = both[0].attrs
     result = analyse(schema.recording_tree({"fmri/bold": bold}), Settings(model=SMALL, nulls=0))
     assert result["fit/subject_loading"].dims == ("component", "subject")
+
+
+def test_recordings_of_a_folder_may_be_animals_that_share_their_motifs(rng, tmp_path):
+    rows = two_groups(rng)
+    kept = {"first": [0, 1, 2, 3, 4], "second": [5, 4, 3, 1, 0], "third": [0, 1, 2, 3, 4, 5]}  # units of each
+    (tmp_path / "animals").mkdir()
+    traces = {}
+    for name, units in kept.items():
+        values = rows[units] + 0.1 * rng.normal(size=(len(units), rows.shape[1]))
+        labels = [f"u{k}" for k in units]
+        traces[name] = schema.continuous(values, dim="unit", labels=labels, sfreq=20.0, units="1")
+        nt.save(
+            schema.recording_tree({"calcium/activity": traces[name]}), tmp_path / "animals" / f"{name}.nc"
+        )
+    overrides = ["join_subjects=true", "smooth_s=0.1", *QUICK]
+    outcome = run("dynamic-connectome", tmp_path / "animals", tmp_path / "out", overrides=overrides)
+    assert outcome.exit_status == 0, outcome.records[0].traceback
+    fit = nt.open_fit(tmp_path / "out" / "fit.nc")["fit"].to_dataset()
+    by_hand = nt.differential_affinity(nt.join_subjects(traces), smooth_s=0.1)
+    np.testing.assert_allclose(fit["motif"], SMALL.fit(by_hand)["motif"])
+    assert fit["subject"].to_numpy().tolist() == list(kept)
+    assert fit["unit"].to_numpy().tolist() == ["u0", "u1", "u2", "u3", "u4", "u5"]
+    again = run("dynamic-connectome", tmp_path / "animals", tmp_path / "out", overrides=overrides)
+    assert [record.status for record in again.records] == ["skipped"]
+    assert rebuild_pages(tmp_path / "out") == [tmp_path / "out" / "report.html"]
+    with pytest.raises(SettingsError, match="several recordings are joined"):
+        run("dynamic-connectome", tmp_path / "animals" / "first.nc", tmp_path / "no", overrides=overrides)
 
 
 def test_a_layout_without_motifs_gets_communities_too(rng):
