@@ -283,7 +283,7 @@ CHECKS = {
                 f"{CHECKS_HERE}/planted_connectome.py",
             ),
             group="long",
-            budget_s=600.0,
+            budget_s=900.0,
         ),
         Check(
             name="rank_scans_again",
