@@ -255,9 +255,9 @@ MUTANT_PRIORS: dict[str, Callable[[], Prior]] = {
     "paths drawn with stale loadings": loud_prior,
 }
 FAST = {
-    "backward pass by the wrong state": 7000,
+    "backward pass by the wrong state": 5000,
     "dispersion with probability held": 3000,
-    "paths drawn with stale loadings": 1500,
+    "paths drawn with stale loadings": 6000,
 }
 
 

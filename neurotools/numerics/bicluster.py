@@ -28,6 +28,7 @@ FEWEST_STRETCHES = 4  # of time whose state is proposed to change, in each sweep
 BINS_A_STRETCH = 8  # so many more of them
 BINS_A_REROUTE = 32  # likewise, where paths are integrated out
 FRAMES_A_CLUSTER = 20  # changes of frame that are tried in a sweep
+SHARE_REROUTED = 0.5  # of sweeps in which states are drawn together with paths
 PARTICLES = 8  # sequences of states side by side
 MOST_OPEN = 4  # states among which they choose in one sweep
 LARGEST_LOG_RATE = 13.0  # of counts that are drawn: 400 thousand in a bin
@@ -101,15 +102,16 @@ Move = Callable[[np.random.Generator, Draw, Counts, Prior], Stats]
 
 # ---- clusters ----------------------------------------------------------------------------------------------
 def draw_assignments(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
-    """Cluster, baseline and loadings of each unit, also new clusters where dynamics are block.
+    """Cluster, baseline and loadings of units, also new clusters where dynamics are block.
 
+    Half of the units, by chance, in each sweep: this takes longest, and loadings are drawn for all later on.
     Full dynamics tie the law of a path to all others, so there clusters come and go by splits alone.
     """
     from neurotools.numerics.kernels.numba_biunits import assign
 
     n_auxiliary = 0 if prior.full else prior.n_auxiliary
     n, order = draw.cluster.size, rng.permutation(draw.cluster.size)
-    n_cluster, first, accepted = draw.n_clusters, 0, 0
+    n_cluster, first, accepted = draw.n_clusters, n // 2, 0
     while first < n:
         latent, size = with_spare(draw.latent[:n_cluster], draw.cluster, SPARE + n_auxiliary)
         n_cluster, first, more = assign(
@@ -119,7 +121,7 @@ def draw_assignments(rng: np.random.Generator, draw: Draw, data: Counts, prior: 
         )  # fmt: skip
         accepted += more
         draw.latent = latent[:n_cluster].copy()
-    return {"assign_accept": accepted / n}
+    return {"assign_accept": accepted / (n - n // 2)}
 
 
 def with_spare(latent: Array, cluster: Array, spare: int) -> tuple[np.ndarray, np.ndarray]:
@@ -218,9 +220,15 @@ def draw_chain(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior)
 
 # ---- paths -------------------------------------------------------------------------------------------------
 def draw_paths(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
-    """Paths of all clusters: at once given Polya-Gamma variates, or by windows where counts are Poisson."""
+    """Paths of all clusters: at once given Polya-Gamma variates, or by windows where counts are Poisson.
+
+    In half of the sweeps, by chance, states are drawn with them where there are such variates.
+    """
     from neurotools.numerics.kernels import numba_bilatents as kernels
 
+    if not prior.poisson and rng.random() < SHARE_REROUTED:
+        reroute_states(rng, draw, data, prior)
+        return {"latent_accept": 1.0}
     stacked, column = paths(draw, prior.full), columns(draw, prior.full)
     accepted = tried = 0
     for group, path in enumerate(stacked):
@@ -237,12 +245,10 @@ def draw_paths(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior)
     return {"latent_accept": accepted / tried if tried else 1.0}
 
 
-def reroute_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
-    """States of all bins, then of stretches and edges, paths around integrated out; not for Poisson."""
+def reroute_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> None:
+    """States of all bins with all paths, then those of stretches and edges, paths around integrated out."""
     from neurotools.numerics.kernels.numba_bijoint import augment, reroute
 
-    if prior.poisson:
-        return {}
     stacked, column = paths(draw, prior.full), columns(draw, prior.full)
     n_group, n_time, q = stacked.shape
     weight, pull = np.zeros((n_group, n_time, q, q)), np.zeros((n_group, n_time, q))
@@ -257,7 +263,6 @@ def reroute_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Pr
         prior.initial_sd**-2.0, weight, pull, tries, 2 * tries,
     )  # fmt: skip
     unstack(draw, stacked, prior.full)
-    return {}
 
 
 def draw_states_and_paths(
@@ -346,7 +351,6 @@ MOVES: tuple[Move, ...] = (
     draw_chain,
     draw_dynamics,
     draw_states,
-    reroute_states,
     draw_paths,
     draw_units,
     draw_dispersion,
