@@ -217,3 +217,29 @@ def test_changes_of_frame_leave_rates_as_they_are(rng, full):
     assert np.abs(draw.theta - theta).max() > 0.05
     assert np.abs(draw.latent - latent).max() > 0.05
     np.testing.assert_allclose(bicluster.log_rates(draw), rates, atol=1e-10)
+
+
+def test_what_is_not_a_number_is_never_picked(rng):
+    """A path that explodes has no evidence; the others must be picked as if it were not there."""
+    from neurotools.numerics.kernels.numba_biunits import _pick
+
+    weight = np.array([0.0, np.nan, np.log(3), -np.inf, -np.inf])
+    found = np.bincount([_pick(rng, weight, 5) for _ in range(4000)], minlength=5) / 4000
+    np.testing.assert_allclose(found, [0.25, 0, 0.75, 0, 0], atol=0.03)
+    assert _pick(rng, np.array([np.nan, -np.inf]), 2) == -1
+
+
+def test_a_unit_does_not_go_to_a_path_that_explodes(rng):
+    prior, order = geweke.small_prior(), np.arange(4)
+    draw, data = draw_and_data(rng, n_time=40, prior=prior, n_clusters=1)
+    draw.latent = np.concatenate(
+        [draw.latent, np.exp(np.arange(40.0) * 9)[None, :, None] * np.ones((1, 1, 2))]
+    )
+    for _ in range(20):
+        latent, size = bicluster.with_spare(draw.latent, draw.cluster, 1)
+        assign(
+            rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, latent, size, 2, order, 0,
+            prior.log_v, prior.gamma, 0, draw.state, data.start, prior.n_states, prior.unit_precision,
+            prior.initial_sd, prior.column_precision, prior.noise,
+        )  # fmt: skip
+    assert (draw.cluster == 0).all()

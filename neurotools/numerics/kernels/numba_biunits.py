@@ -202,7 +202,8 @@ def fit_unit(y, seen, r, path, precision, centre, low):  # noqa: PLR0917
         return -np.inf
     for i in range(m):
         centre[i] = theta[i] + step[i]
-    return value + 0.5 * decrement + 0.5 * m * LOG_2PI - log_det_lower(low)
+    evidence = value + 0.5 * decrement + 0.5 * m * LOG_2PI - log_det_lower(low)
+    return -np.inf if math.isnan(evidence) else evidence
 
 
 @njit(cache=True, fastmath=False)
@@ -279,21 +280,25 @@ def _swap(latent, size, cluster, a, b):
 @njit(cache=True, fastmath=False)
 @no_type_check
 def _pick(rng, log_weight, n):
-    """An index with probability proportional to exp(log_weight), -1 where all are 0."""
-    top = -np.inf
+    """An index with probability proportional to exp(log_weight), -1 where all are 0.
+
+    What is not a number weighs nothing: it must neither be picked nor spoil the others.
+    """
+    top, total, last = -np.inf, 0.0, -1
     for k in range(n):
-        top = max(top, log_weight[k])
-    if top == -np.inf:
-        return -1
-    total = 0.0
+        if log_weight[k] > top:  # noqa: PLR1730, max would keep what is not a number
+            top = log_weight[k]
     for k in range(n):
-        total += math.exp(log_weight[k] - top)
+        if log_weight[k] > -np.inf:
+            total += math.exp(log_weight[k] - top)
     u = rng.random() * total
     for k in range(n):
-        u -= math.exp(log_weight[k] - top)
-        if u < 0.0:
-            return k
-    return n - 1
+        if log_weight[k] > -np.inf:
+            last = k
+            u -= math.exp(log_weight[k] - top)
+            if u < 0.0:
+                break
+    return last
 
 
 @njit(cache=True, fastmath=False)
@@ -323,7 +328,7 @@ def _choose(rng, y, seen, r, theta, latent, weight, n_option, here, precision): 
     for k in range(n_option):
         score[k] = weight[k] + fit_unit(y, seen, r, latent[k], precision, centre[k], low[k])
     there = _pick(rng, score, n_option)
-    if there < 0 or score[here] == -np.inf:
+    if there < 0 or not score[here] > -np.inf:
         return here, False
     propose(rng, centre[there], low[there], new)
     gain = weight[there] - score[there] - weight[here] + score[here]
