@@ -203,7 +203,7 @@ def fit_unit(y, seen, r, path, precision, centre, low):  # noqa: PLR0917
     for i in range(m):
         centre[i] = theta[i] + step[i]
     evidence = value + 0.5 * decrement + 0.5 * m * LOG_2PI - log_det_lower(low)
-    return -np.inf if math.isnan(evidence) else evidence
+    return evidence if math.isfinite(evidence) else -np.inf
 
 
 @njit(cache=True, fastmath=False)
@@ -282,18 +282,18 @@ def _swap(latent, size, cluster, a, b):
 def _pick(rng, log_weight, n):
     """An index with probability proportional to exp(log_weight), -1 where all are 0.
 
-    What is not a number weighs nothing: it must neither be picked nor spoil the others.
+    What is not a number, or infinite, weighs nothing: it must neither be picked nor spoil the others.
     """
     top, total, last = -np.inf, 0.0, -1
     for k in range(n):
-        if log_weight[k] > top:  # noqa: PLR1730, max would keep what is not a number
+        if top < log_weight[k] < np.inf:
             top = log_weight[k]
     for k in range(n):
-        if log_weight[k] > -np.inf:
+        if log_weight[k] <= top:
             total += math.exp(log_weight[k] - top)
     u = rng.random() * total
     for k in range(n):
-        if log_weight[k] > -np.inf:
+        if -np.inf < log_weight[k] <= top:
             last = k
             u -= math.exp(log_weight[k] - top)
             if u < 0.0:
