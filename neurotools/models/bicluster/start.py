@@ -270,7 +270,9 @@ def with_states(
     if not small:
         return trials[0], blocks
     best, found = -np.inf, (trials[0], blocks)
-    for state in [search.state, *trials]:
+    # one state is no beginning: chains find a second where there is one only slowly
+    known = [search.state] if np.unique(search.state).size > 1 else []
+    for state in [*known, *trials]:
         settled = [
             replace(search, state=state).block(block.units, LONG_ROUNDS, block.path) for block in blocks
         ]
