@@ -252,3 +252,14 @@ def test_few_draws_are_kept_whole_where_they_are_large():
     assert whole_draws(1000, 50, 4, 1000, 10_000, 2).size == 1
     assert whole_draws(1000, 50, 4, 63, 720, 2)[-1] == 999
     assert set(np.bincount(intervals(83)).tolist()) == {10, 11}
+
+
+def test_a_chain_begins_in_more_than_one_state():
+    """From one state a second is found only slowly, while one too many is given up soon."""
+    from neurotools.models.bicluster import asked
+    from neurotools.models.bicluster.start import first_draw
+
+    recording, _ = nt.simulate.biclusters(n_units=8, n_time=160, n_clusters=2, seed=3)
+    data, _, _ = asked(recording["counts/counts"], None)
+    draw = first_draw(np.random.default_rng(0), data, nt.BiCluster().prior(8))
+    assert np.unique(draw.state).size > 1
