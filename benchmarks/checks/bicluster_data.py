@@ -24,7 +24,7 @@ REFERENCE = "data/glm_reference"
 N_FOLDS = 5
 SWEEPS = {"tune": 40, "draws": 30, "chains": 1}  # of a fold
 LONG_SWEEPS = {"tune": 250, "draws": 250, "chains": 2}  # where chains are compared
-PLANTED_SWEEPS = {"tune": 200, "draws": 300, "chains": 2}
+PLANTED_SWEEPS = {"tune": 500, "draws": 1500, "chains": 2}
 PLANTED_LOSS = "pear"  # that of the estimate whose accuracy is compared
 PLANTED_CODE = (
     *bicluster_sampler.KERNELS,
@@ -126,7 +126,9 @@ def planted() -> list[Row]:
 
 
 def _planted_once(seed: int) -> np.ndarray:
-    folder = Path(platformdirs.user_cache_dir("neurotools")) / "planted" / code_hash(PLANTED_CODE)[:12]
+    length = "-".join(str(n) for n in PLANTED_SWEEPS.values())
+    name = f"{code_hash(PLANTED_CODE)[:12]}-{length}-{PLANTED_LOSS}"
+    folder = Path(platformdirs.user_cache_dir("neurotools")) / "planted" / name
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{seed}.npy"
     if not file.exists():
