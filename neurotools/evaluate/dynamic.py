@@ -40,8 +40,10 @@ def dynamic_connectome(
         own threshold, which divides the square roots of its loadings into a low and a high class whose means
         lie furthest apart (Otsu 1979, IEEE Transactions on Systems, Man, and Cybernetics 9, eq. 12, over
         every possible division); roots, because a loading varies in proportion to its size, and the method
-        takes both classes to spread alike. A motif whose loading never changes is active throughout, one that
-        is zero never.
+        takes both classes to spread alike. Of such intervals only those count that somewhere also exceed the
+        threshold of the loadings themselves (hysteresis: Canny 1986, IEEE Transactions on Pattern Analysis
+        and Machine Intelligence 8, 679-698). A motif whose loading never changes is active throughout, one
+        that is zero never.
     min_pause_s : float, in s
         Pauses of a motif that are shorter than this do not end its interval: slopes cross zero whenever a
         trace turns, which takes a smoothing width or two.
@@ -72,13 +74,13 @@ def dynamic_connectome(
     loading = loading_of(fit)
     values, time = loading.to_numpy().astype(float), loading["time"].to_numpy().astype(float)
     label = _labels(communities, loading["component"])
-    level = np.array([threshold_of(row, threshold) for row in values])
-    active, over, follows, steps = active_of(fit, loading, level, min_pause_s, smooth_s)
+    limits = np.array([thresholds_of(row, threshold) for row in values]).T
+    active, over, follows, steps = active_of(fit, loading, limits, min_pause_s, smooth_s)
     component, first, last = intervals.runs(active, follows)
     coords = {str(n): c for n, c in loading.coords.items() if set(map(str, c.dims)) <= {"component", "time"}}
     variables = {
         "active": (("component", "time"), active),
-        "threshold": ("component", level),
+        "threshold": ("component", limits[0]),
         "overhang": ("component", over, {"units": "s"}),
         "interval_start": ("interval", time[first], {"units": "s"}),
         "interval_stop": ("interval", time[last] + steps[last], {"units": "s"}),
@@ -145,15 +147,16 @@ def sessions_of(loading: xr.DataArray) -> np.ndarray:
 
 
 # ---- when a motif is active -----------------------------------------------------------------------------
-def threshold_of(values: np.ndarray, fraction: float | None) -> float:
-    """Level above which a motif counts as active."""
+def thresholds_of(values: np.ndarray, fraction: float | None) -> tuple[float, float]:
+    """Level above which a motif counts as active, and one that each interval rises above somewhere."""
     if fraction is None:
-        return intervals.root_threshold(values)
+        level = intervals.root_threshold(values)
+        return level, max(level, intervals.otsu_threshold(values))
     if not 0 <= fraction < 1:
         raise SettingsError(
             "threshold is a fraction of the largest loading", found=fraction, expected="0 <= threshold < 1"
         )
-    return float(fraction * values.max())
+    return (float(fraction * values.max()),) * 2
 
 
 def overhang_s(values: np.ndarray, level: float, fit: xr.Dataset, smooth_s: float | None) -> float:
@@ -178,14 +181,16 @@ def made_with(fit: xr.Dataset, smooth_s: float | None) -> dict[str, float | str]
 
 
 def active_of(
-    fit: xr.Dataset, loading: xr.DataArray, level: np.ndarray, min_pause_s: float, smooth_s: float | None
+    fit: xr.Dataset, loading: xr.DataArray, limits: np.ndarray, min_pause_s: float, smooth_s: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Active samples (component, time), seconds taken off each end, and what follows what at which step."""
     if not 0 <= min_pause_s < np.inf:
         raise SettingsError("min_pause_s is a time in seconds, at least 0", found=min_pause_s)
+    level, peak = limits
     values, time = loading.to_numpy().astype(float), loading["time"].to_numpy().astype(float)
     follows, steps = intervals.runs_of_clock(time, sessions_of(loading))
     active = intervals.without_pauses(values > level[:, None], follows, steps, min_pause_s)
+    active = intervals.reaching(active, follows, values, peak)
     over = np.array([overhang_s(row, at, fit, smooth_s) for row, at in zip(values, level, strict=True)])
     samples = np.rint(over[:, None] / steps).astype(np.int64)
     return intervals.without_overhang(active, follows, values, samples), over, follows, steps

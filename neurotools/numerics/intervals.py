@@ -81,6 +81,19 @@ def without_pauses(
     return filled
 
 
+def reaching(
+    active: Active,
+    follows: Follows,
+    courses: Float[np.ndarray, "component time"],
+    peak: Float[np.ndarray, " component"],
+) -> Active:
+    """Keep the runs that somewhere exceed ``peak``: small bumps over a low threshold are no activity."""
+    kept = np.zeros_like(active)
+    for component, first, last in zip(*runs(active, follows), strict=True):
+        kept[component, first : last + 1] = courses[component, first : last + 1].max() > peak[component]
+    return kept
+
+
 # ---- edges ----------------------------------------------------------------------------------------------
 def overhang(share: float) -> float:
     """Widths by which slopes that were smoothed exceed a share of their usual size beyond an edge.

@@ -318,7 +318,10 @@ def _activity(connectome: xr.Dataset, told: Told, cite: Cited) -> str:
     if threshold is not None:
         rule = f"lies above {float(threshold):.4g} of its largest value"
     elif "threshold" in told:
-        rule = f"lies above a threshold that parts low from high loadings best {cite('otsu')}, one per motif"
+        rule = (
+            f"lies above a threshold that parts low from high square roots of loadings best {cite('otsu')}, "
+            "one per motif, and somewhere in the interval above that of the loadings themselves"
+        )
     else:
         rule = "lies above a threshold, one per motif"
     ends = ""

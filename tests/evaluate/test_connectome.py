@@ -121,6 +121,15 @@ def test_default_threshold_equals_a_search_over_all_divisions(seed):
     assert otsu_threshold(values) == pytest.approx(cut, rel=1e-9)
 
 
+def test_a_bump_between_both_thresholds_is_no_interval_and_a_weak_flank_of_a_peak_is():
+    row = np.full(60, 0.01)
+    row[10:20], row[12:16] = 2.0, 9.0  # a peak and its flanks
+    row[40:44] = 2.0
+    found = connectome([row])
+    assert found["threshold"].item() < 2.0 < otsu_threshold(row)
+    assert np.flatnonzero(found["active"].values[0]).tolist() == list(range(10, 20))
+
+
 def test_default_threshold_is_that_of_square_roots():
     row = np.random.default_rng(0).gamma(2.0, size=50)
     assert connectome([row])["threshold"].item() == pytest.approx(otsu_threshold(np.sqrt(row)) ** 2)
