@@ -56,29 +56,6 @@ def community_uncertainty(model: Any, replicates: xr.Dataset) -> xr.Dataset:
     )
 
 
-def community_sharpness(communities: xr.Dataset, coassignment: xr.DataArray) -> xr.DataArray:
-    """How firmly every unit belongs to its community, (component, unit).
-
-    The mean share of replicates in which it is with the other members, less that with everybody else; 1 where
-    nothing ever changes, 0 where membership is arbitrary, NaN for a unit alone or where all are together.
-    """
-    label = communities["label"]
-    dim = space_dim(label)
-    label = label.isel(level=0, drop=True) if "level" in label.dims else label
-    labels = label.transpose("component", dim).to_numpy()
-    share = coassignment.transpose("component", dim, f"{dim}_to").to_numpy()
-    others = ~np.eye(labels.shape[1], dtype=bool)
-    inside = (labels[:, :, None] == labels[:, None, :]) & others
-    outside = ~inside & others
-
-    def mean(chosen: np.ndarray) -> np.ndarray:
-        count = chosen.sum(axis=-1)
-        return np.where(count > 0, (share * chosen).sum(axis=-1) / np.maximum(count, 1), np.nan)
-
-    coords = {name: communities[name] for name in ("component", dim) if name in communities.coords}
-    return xr.DataArray(mean(inside) - mean(outside), dims=("component", dim), coords=coords)
-
-
 def interval_uncertainty(
     connectome: xr.Dataset,
     replicates: xr.Dataset,

@@ -12,7 +12,6 @@ from scipy.optimize import nnls
 import neurotools as nt
 from neurotools.errors import SchemaError, SettingsError
 from neurotools.evaluate.edges import pair_weights
-from neurotools.evaluate.uncertainty import community_sharpness
 from neurotools.numerics import affinity as kernels
 from neurotools.numerics import nulls
 from neurotools.schema import events_table
@@ -181,16 +180,6 @@ def test_shares_of_communities_equal_counting():
     np.testing.assert_array_equal(found["n_blocks"], labels.max(axis=-1) + 1)
     with pytest.raises(SchemaError, match="replicates with 'motif'"):
         nt.community_uncertainty(ByRow(), xr.Dataset())
-
-
-def test_membership_is_sharp_where_nothing_changes_and_not_where_it_is_arbitrary():
-    label = xr.DataArray([[0, 0, 1, 1]], dims=("component", "unit"))
-    same = xr.DataArray(
-        (label.values[0][:, None] == label.values[0])[None] * 1.0, dims=("component", "unit", "unit_to")
-    )
-    communities = label.to_dataset(name="label")
-    np.testing.assert_allclose(community_sharpness(communities, same), 1.0)
-    np.testing.assert_allclose(community_sharpness(communities, xr.full_like(same, 0.5)), 0.0)
 
 
 def test_intervals_over_replicates():
