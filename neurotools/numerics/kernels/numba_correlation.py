@@ -1,7 +1,7 @@
-"""Correlation of series held in NumPy arrays, one recording at a time: each stays in the processor's cache.
+"""Correlation of series held in NumPy arrays, one recording at a time.
 
-Of up to a few hundred series BLAS leaves half of a core idle, as packing and the edges of its blocks cost as
-much as the products. There the products are summed in tiles of four by four series, from rows as they lie.
+Of up to a few hundred series the products are summed in tiles of four by four, from rows as they lie: nothing
+is packed or padded first. BLAS takes over where there are more.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 TILE = 4
-STRETCH = 1024  # samples of a tile that are summed at once: its eight rows fit into the nearest cache
-MOST = 300  # series; of more, BLAS is as fast
+STRETCH = 1024  # samples of a tile that are summed at once: 64 KiB in its eight rows
+MOST = 300  # series; the products of more are left to BLAS
 
 # Sums are taken in any order, and so several at a time. NaN and infinity keep their meaning.
 LOOSE = {"reassoc", "contract", "nsz"}
