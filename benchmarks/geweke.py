@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurotools.numerics import bicluster, mixtures, polyagamma
-from neurotools.numerics.bicluster import MOVES, Counts, Draw, Move, Prior, Stats
+from neurotools.numerics import bicluster, bicluster_law, mixtures, polyagamma
+from neurotools.numerics.bicluster import MOVES, Move, Stats
+from neurotools.numerics.bicluster_law import Counts, Draw, Prior
 from neurotools.numerics.stickyhdp import ChainPrior
 
 N_UNITS, N_TIME, N_STATES = 4, 12, 3
@@ -47,10 +48,13 @@ def small_prior(*, poisson: bool = False, process: bool = False, full: bool = Fa
     chain = ChainPrior(
         mass_shape=4.0, mass_rate=1.0, share_stay=2.0, share_leave=2.0, top_shape=4.0, top_rate=2.0
     )
+    # Poisson counts tell more of rates, and a chain goes less far when they are large
+    noise_scale, column_precision = (0.5, 4.0) if poisson else (1.0, 2.0)
     return Prior(
         n_latent=1, poisson=poisson, full=full, n_states=N_STATES, chain=chain, log_v=log_v,
-        gamma=0.0 if process else 1.0, baseline_sd=0.5, loading_sd=0.5, initial_sd=0.5, noise_scale=1.0,
-        noise_freedom=12.0, column_precision=2.0, dispersion_shape=2.0, dispersion_rate=2.0,
+        gamma=0.0 if process else 1.0, n_splits=3, baseline_sd=0.5, loading_sd=0.5, initial_sd=0.5,
+        noise_scale=noise_scale, noise_freedom=12.0, column_precision=column_precision, dispersion_shape=2.0,
+        dispersion_rate=2.0,
     )  # fmt: skip
 
 
@@ -64,7 +68,7 @@ def loud_prior() -> Prior:
 
 def of_placement(draw: Draw, y: np.ndarray) -> np.ndarray:
     """Those of the functionals that say how counts meet the rates of units where they are."""
-    eta, r = bicluster.log_rates(draw), draw.dispersion[:, None]
+    eta, r = bicluster_law.log_rates(draw), draw.dispersion[:, None]
     bounded, mean = np.tanh(0.5 * eta), np.exp(eta)
     residual = np.tanh(0.5 * (y - mean) / np.sqrt(mean * (1 + mean / r)))
     both = (residual[0] * residual[1]).mean()
@@ -73,7 +77,7 @@ def of_placement(draw: Draw, y: np.ndarray) -> np.ndarray:
 
 def functionals(draw: Draw, y: np.ndarray, placed: np.ndarray | None = None) -> np.ndarray:
     """The numbers that ``NAMES`` names; ``placed`` are the last of them where they were looked at before."""
-    eta, r, path = bicluster.log_rates(draw), draw.dispersion, draw.latent[draw.cluster]
+    eta, r, path = bicluster_law.log_rates(draw), draw.dispersion, draw.latent[draw.cluster]
     bounded, log_r = np.tanh(0.5 * eta), np.log(np.where(np.isfinite(r), r, 1.0))
     log_y, state, chain = np.log1p(y), draw.state, draw.chain
     moved = np.log1p(10 * np.diff(path, axis=1) ** 2)
@@ -130,26 +134,33 @@ def prior_values(prior: Prior, n: int, seed: object) -> np.ndarray:
     """Functionals of independent draws of parameters and counts."""
     rng, found = np.random.default_rng(seed), np.empty((n, len(NAMES)))
     for k in range(n):
-        draw = bicluster.draw_prior(rng, N_UNITS, sessions(), prior)
-        found[k] = functionals(draw, bicluster.draw_counts(rng, draw))
+        draw = bicluster_law.draw_prior(rng, N_UNITS, sessions(), prior)
+        found[k] = functionals(draw, bicluster_law.draw_counts(rng, draw))
     return found
 
 
 def chain_values(
     prior: Prior, n: int, seed: object, moves: tuple[Move, ...] = MOVES
 ) -> np.ndarray:  # fmt: skip
-    """Functionals along a chain in which counts are drawn anew before each sweep; it begins in the prior."""
+    """Functionals along a chain in which counts are drawn anew before each sweep; it begins in the prior.
+
+    In every other sweep they are drawn anew before each move too: so the chain goes farther, and sweeps as
+    they are used are still half of it.
+    """
     rng, found = np.random.default_rng(seed), np.empty((n, len(NAMES)))
-    draw = bicluster.draw_prior(rng, N_UNITS, sessions(), prior)
+    draw = bicluster_law.draw_prior(rng, N_UNITS, sessions(), prior)
     draw.window = 5
     seen = np.ones((N_UNITS, N_TIME), dtype=bool)
     for k in range(n):
-        y = bicluster.draw_counts(rng, draw)
+        y = bicluster_law.draw_counts(rng, draw)
         data = Counts(y, seen, sessions())
         bicluster.sweep(rng, draw, data, prior, moves[:PLACED])
         placed = of_placement(draw, y)
-        bicluster.sweep(rng, draw, data, prior, moves[PLACED:])
-        found[k] = functionals(draw, y, placed)
+        for move in moves[PLACED:]:
+            if k % 2:
+                data = Counts(bicluster_law.draw_counts(rng, draw), seen, sessions())
+            move(rng, draw, data, prior)
+        found[k] = functionals(draw, data.y, placed)
     return found
 
 
@@ -176,7 +187,7 @@ def backward_by_the_wrong_state(rng: np.random.Generator, draw: Draw, data: Coun
     """The step from t to t + 1 takes state t + 1 forwards in time and state t backwards."""
     for c in range(draw.n_clusters):
         units = np.flatnonzero(draw.cluster == c)
-        eta = bicluster.log_rates(draw)[units]
+        eta = bicluster_law.log_rates(draw)[units]
         r = draw.dispersion[units, None]
         omega = polyagamma.draw(rng, data.y[units] + r, eta - np.log(r))
         loading = np.concatenate([np.ones((units.size, 1)), draw.theta[units, 1:]], axis=1)
@@ -222,7 +233,7 @@ def dispersion_with_probability_held(
     rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior
 ) -> Stats:
     """A gamma draw that is right where the probabilities, not the means, are held."""
-    rate = np.exp(bicluster.log_rates(draw))
+    rate = np.exp(bicluster_law.log_rates(draw))
     for i, r in enumerate(draw.dispersion):
         share = rate[i] / (rate[i] + r)
         tables = sum(int((rng.random(n) * (r + np.arange(n)) < r).sum()) for n in data.y[i])

@@ -24,7 +24,7 @@ REFERENCE = "data/glm_reference"
 N_FOLDS = 5
 SWEEPS = {"tune": 40, "draws": 30, "chains": 1}  # of a fold
 LONG_SWEEPS = {"tune": 250, "draws": 250, "chains": 2}  # where chains are compared
-PLANTED_SWEEPS = {"tune": 500, "draws": 1500, "chains": 2}
+PLANTED_SWEEPS = {"tune": 400, "draws": 1000, "chains": 2}
 PLANTED_LOSS = "pear"  # that of the estimate whose accuracy is compared
 PLANTED_CODE = (
     *bicluster_sampler.KERNELS,

@@ -14,29 +14,30 @@ import neurotools as nt
 from benchmarks import geweke
 from benchmarks.checks.kills import forked
 from benchmarks.record import Row, code_hash, shared
-from neurotools.numerics import bicluster, mixtures
-from neurotools.numerics.bicluster import Counts, Prior
+from neurotools.numerics import bicluster, bicluster_law, mixtures
+from neurotools.numerics.bicluster_law import Counts, Prior
 from neurotools.schema import counts_array
 
 SEED = 20261121
 KERNELS = (
     "neurotools/numerics/bicluster.py",
+    "neurotools/numerics/bicluster_law.py",
     "neurotools/numerics/mixtures.py",
     "neurotools/numerics/stickyhdp.py",
     *(
         f"neurotools/numerics/kernels/numba_{name}.py"
         for name in (
-            "biframes", "bijoint", "bilatents", "bilaws", "biparticles", "bisearch", "bisplits", "bistates",
-            "biunits", "polyagamma", "statespace",
+            "biframes", "bijoint", "bilatents", "bilaws", "biparticles", "biplaces", "bisearch", "bisplits",
+            "bistates", "biunits", "polyagamma", "statespace",
         )
     ),
 )  # fmt: skip
 JOINT = (*KERNELS, "benchmarks/geweke.py")
 SEGMENT = 10_000  # sweeps of the joint test whose means are kept on disk
 N_SEGMENTS = 16
-N_SEGMENTS_MUTANT = 2
-N_SEGMENTS_DEFAULT = 96  # of the default combination
-N_PRIOR = 100_000
+N_SEGMENTS_MUTANT = 3
+N_SEGMENTS_DEFAULT = 72  # of the default combination
+N_PRIOR = 50_000
 BLOCK = 20  # draws from the prior whose ranks are kept together
 THIN = 10  # sweeps from one draw of a posterior to the next
 COMBINATIONS = {
@@ -131,8 +132,8 @@ def _ranks(n: int, n_draws: int, seed: object) -> np.ndarray:
     prior, start, rng = geweke.small_prior(), geweke.sessions(), np.random.default_rng(seed)
     ranks = np.empty((n, len(geweke.NAMES)))
     for k in range(n):
-        truth = bicluster.draw_prior(rng, geweke.N_UNITS, start, prior)
-        y = bicluster.draw_counts(rng, truth)
+        truth = bicluster_law.draw_prior(rng, geweke.N_UNITS, start, prior)
+        y = bicluster_law.draw_counts(rng, truth)
         wanted, data = geweke.functionals(truth, y), Counts(y, np.ones(y.shape, bool), start)
         # the chain begins at the truth, itself a draw from the posterior, so none need be thrown away
         below, ties = np.zeros(wanted.size), np.zeros(wanted.size)
@@ -175,7 +176,7 @@ def dispersion_error(r: float, n_draws: int = 20_000) -> tuple[float, float]:
     sd = np.sqrt(weight @ e[:, 0] ** 2 - mean**2)
     prior = Prior(**{**vars(geweke.small_prior()), "dispersion_shape": shape, "dispersion_rate": 1.0})
     start = np.arange(720) == 0
-    draw = bicluster.draw_prior(rng, 1, start, prior)
+    draw = bicluster_law.draw_prior(rng, 1, start, prior)
     draw.theta[:], draw.latent[:], draw.dispersion[:] = 0.0, 0.0, r
     draw.latent[0, :, 0] = np.log(4)
     data, found = Counts(y, np.ones(y.shape, bool), start), np.empty(n_draws)

@@ -1,99 +1,33 @@
 """One sweep of a Markov chain over bi-clusterings of spike counts, move by move.
 
-    y_it ~ NB(r_i, mean mu_it),  log mu_it = d_i + m_t + c_i . x_t   (m, x of the cluster of unit i)
-    [m_t x_t] = b + A [m_{t-1} x_{t-1}] + noise(Q),   A, b, Q of the state s_t
-
-Each move leaves the posterior as it is. Dynamics (A, b, Q) are integrated out while clusters come and go, and
-drawn before anything conditions on them; a unit's baseline and loadings are drawn together with its cluster.
-After Wei (2024), ICLR, for the model; the moves are those of the modules in ``kernels``.
+Each move leaves the posterior of the law in ``bicluster_law`` as it is. Dynamics (A, b, Q) are integrated out
+while clusters come and go, and drawn before anything conditions on them; a unit's baseline and loadings are
+drawn together with its cluster. The moves are those of the modules in ``kernels``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from neurotools.arrays import Array
-from neurotools.numerics import mixtures, stickyhdp
-from neurotools.numerics.stickyhdp import Chain, ChainPrior
+from neurotools.numerics import stickyhdp
+from neurotools.numerics.bicluster_law import Counts, Draw, Prior
 
 SPARE = 8  # slots for clusters that come within one sweep
 WINDOW_GOAL = (0.6, 0.85)  # share of windows of a path to be accepted; outside of it their length changes
-FIRST_WINDOW = 32
 FEWEST_STRETCHES = 4  # of time whose state is proposed to change, in each sweep
 BINS_A_STRETCH = 8  # so many more of them
-BINS_A_REROUTE = 32  # likewise, where paths are integrated out
+BINS_A_REROUTE = 16  # likewise, where paths are integrated out
 FRAMES_A_CLUSTER = 20  # changes of frame that are tried in a sweep
+FEWEST_RELOCATED = 4  # units whose cluster is drawn with all paths integrated out, where it is tried
+UNITS_A_RELOCATION = 8  # so many units for each of them
 SHARE_REROUTED = 0.5  # of sweeps in which states are drawn together with paths
 PARTICLES = 8  # sequences of states side by side
 MOST_OPEN = 4  # states among which they choose in one sweep
-LARGEST_LOG_RATE = 13.0  # of counts that are drawn: 400 thousand in a bin
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Everything that is not learned; ``gamma`` is 0 for a Dirichlet process."""
-
-    n_latent: int
-    poisson: bool
-    full: bool
-    n_states: int
-    chain: ChainPrior
-    log_v: Float[Array, " blocks"]
-    gamma: float
-    n_auxiliary: int = 3
-    n_splits: int = 1
-    baseline_sd: float = 1.0
-    loading_sd: float = 1.0
-    dispersion_shape: float = 1.0
-    dispersion_rate: float = 1.0
-    initial_sd: float = 1.0
-    noise_scale: float = 0.01
-    noise_freedom: float = 2.0
-    column_precision: float = 1.0
-
-    @property
-    def noise(self) -> tuple[float, float]:
-        """Scale of the inverse Wishart law of noise, and its degrees of freedom beyond the latents."""
-        return float(self.noise_scale), float(self.noise_freedom)
-
-    @property
-    def unit_precision(self) -> Float[np.ndarray, " parameter"]:
-        """Prior precision of a unit's baseline and loadings."""
-        return np.array([self.baseline_sd**-2.0, *[self.loading_sd**-2.0] * self.n_latent])
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts, which of them are seen, and where sessions begin."""
-
-    y: Int[Array, "unit time"]
-    seen: Bool[Array, "unit time"]
-    start: Bool[Array, " time"]
-
-
-@dataclass
-class Draw:
-    """Where the chain is. Moves change it in place."""
-
-    cluster: Int[Array, " unit"]
-    theta: Float[Array, "unit parameter"]  # baseline, then loadings
-    dispersion: Float[Array, " unit"]  # infinite where counts are Poisson
-    latent: Float[Array, "cluster time parameter"]
-    state: Int[Array, " time"]
-    chain: Chain
-    coef: Float[Array, "group state q q1"] = field(default_factory=lambda: np.zeros((0, 0, 0, 0)))
-    root: Float[Array, "group state q q"] = field(default_factory=lambda: np.zeros((0, 0, 0, 0)))
-    window: int = FIRST_WINDOW
-
-    @property
-    def n_clusters(self) -> int:
-        """Clusters that hold units: all of them."""
-        return self.latent.shape[0]
 
 
 Stats = dict[str, float]
@@ -104,14 +38,16 @@ Move = Callable[[np.random.Generator, Draw, Counts, Prior], Stats]
 def draw_assignments(rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior) -> Stats:
     """Cluster, baseline and loadings of units, also new clusters where dynamics are block.
 
-    Half of the units, by chance, in each sweep: this takes longest, and loadings are drawn for all later on.
+    A part of the units, by chance, in each sweep: loadings are drawn for all later on, and where counts are
+    negative binomial units also move with paths integrated out.
     Full dynamics tie the law of a path to all others, so there clusters come and go by splits alone.
     """
     from neurotools.numerics.kernels.numba_biunits import assign
 
     n_auxiliary = 0 if prior.full else prior.n_auxiliary
     n, order = draw.cluster.size, rng.permutation(draw.cluster.size)
-    n_cluster, first, accepted = draw.n_clusters, n // 2, 0
+    begun = max(0, n - max(2, n // (2 if prior.poisson else 4)))
+    n_cluster, first, accepted = draw.n_clusters, begun, 0
     while first < n:
         latent, size = with_spare(draw.latent[:n_cluster], draw.cluster, SPARE + n_auxiliary)
         n_cluster, first, more = assign(
@@ -121,7 +57,7 @@ def draw_assignments(rng: np.random.Generator, draw: Draw, data: Counts, prior: 
         )  # fmt: skip
         accepted += more
         draw.latent = latent[:n_cluster].copy()
-    return {"assign_accept": accepted / (n - n // 2)}
+    return {"assign_accept": accepted / (n - begun)}
 
 
 def with_spare(latent: Array, cluster: Array, spare: int) -> tuple[np.ndarray, np.ndarray]:
@@ -252,10 +188,13 @@ def reroute_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Pr
     stacked, column = paths(draw, prior.full), columns(draw, prior.full)
     n_group, n_time, q = stacked.shape
     weight, pull = np.zeros((n_group, n_time, q, q)), np.zeros((n_group, n_time, q))
+    omega = np.zeros(data.y.shape)
     for group, path in enumerate(stacked):
         units = units_of(draw, group, prior.full)
         counts = (data.y, data.seen, draw.dispersion, units, column, draw.theta)
-        augment(rng, path, *counts, weight[group], pull[group])
+        augment(rng, path, *counts, omega, weight[group], pull[group])
+    if n_group > 1:
+        relocate_units(rng, draw, data, prior, omega, weight, pull)
     draw_states_and_paths(rng, draw, data, prior, (stacked, weight, pull))
     tries = max(FEWEST_STRETCHES, n_time // BINS_A_REROUTE)
     reroute(
@@ -263,6 +202,27 @@ def reroute_states(rng: np.random.Generator, draw: Draw, data: Counts, prior: Pr
         prior.initial_sd**-2.0, weight, pull, tries, 2 * tries,
     )  # fmt: skip
     unstack(draw, stacked, prior.full)
+
+
+def relocate_units(  # noqa: PLR0917
+    rng: np.random.Generator, draw: Draw, data: Counts, prior: Prior, omega: Array, weight: Array, pull: Array
+) -> None:
+    """Clusters of some units with all paths integrated out, then these paths; as before where they cannot."""
+    from neurotools.numerics.kernels.numba_biparticles import draw_path_given
+    from neurotools.numerics.kernels.numba_biplaces import relocate
+
+    before = [part.copy() for part in (draw.cluster, draw.theta, weight, pull, draw.latent)]
+    tries = max(FEWEST_RELOCATED, draw.cluster.size // UNITS_A_RELOCATION)
+    laws, times, precise = (draw.coef, draw.root), (draw.state, data.start), prior.initial_sd**-2.0
+    relocate(
+        rng, data.y, data.seen, draw.dispersion, draw.cluster, draw.theta, np.bincount(draw.cluster), *laws,
+        *times, precise, omega, weight, pull, prior.gamma, prior.unit_precision, tries, tries,
+    )  # fmt: skip
+    for g, path in enumerate(draw.latent):
+        if not draw_path_given(rng, path, *(law[g] for law in laws), *times, precise, weight[g], pull[g]):
+            for part, old in zip((draw.cluster, draw.theta, weight, pull, draw.latent), before, strict=True):
+                part[:] = old
+            return
 
 
 def draw_states_and_paths(
@@ -373,45 +333,3 @@ def tuned_window(window: int, accepted: float, n_time: int) -> int:
     if accepted < low:
         return max(2, int(window * 0.8))
     return min(n_time, math.ceil(window * 1.25)) if accepted > high else window
-
-
-# ---- the law itself ----------------------------------------------------------------------------------------
-def log_rates(draw: Draw) -> Float[np.ndarray, "unit time"]:
-    """Log of the expected count of every unit and bin."""
-    path = draw.latent[draw.cluster]
-    return draw.theta[:, :1] + path[..., 0] + np.einsum("ntk,nk->nt", path[..., 1:], draw.theta[:, 1:])
-
-
-def draw_counts(rng: np.random.Generator, draw: Draw) -> Int[np.ndarray, "unit time"]:
-    """Counts of every unit and bin given all else."""
-    rate = np.exp(np.minimum(log_rates(draw), LARGEST_LOG_RATE))
-    finite = np.isfinite(draw.dispersion)[:, None]
-    r = np.where(finite, draw.dispersion[:, None], 1.0)
-    return rng.poisson(np.where(finite, rng.standard_gamma(np.broadcast_to(r, rate.shape)) / r * rate, rate))
-
-
-def draw_prior(rng: np.random.Generator, n_units: int, start: Bool[Array, " time"], prior: Prior) -> Draw:
-    """Everything but the counts, drawn from its prior."""
-    from neurotools.numerics.kernels.numba_statespace import draw_all_dynamics, simulate_path
-
-    chain = stickyhdp.draw_prior(rng, prior.n_states, prior.chain)
-    state = np.zeros(start.size, dtype="int64")
-    for t in range(start.size):
-        weights = np.full(prior.n_states, 1 / prior.n_states) if start[t] else chain.transition[state[t - 1]]
-        state[t] = rng.choice(prior.n_states, p=weights / weights.sum())
-    cluster = mixtures.draw_partition(rng, n_units, prior.log_v, prior.gamma)
-    m, n_clusters = prior.n_latent + 1, int(cluster.max()) + 1
-    groups, q = (1, n_clusters * m) if prior.full else (n_clusters, m)
-    hyper = (prior.n_states, prior.column_precision, prior.noise)
-    laws = [draw_all_dynamics(rng, np.zeros((1, q)), state[:1], start[:1], *hyper) for _ in range(groups)]
-    drawn = np.stack([simulate_path(rng, *law, state, start, prior.initial_sd) for law in laws])
-    if prior.full:
-        drawn = np.ascontiguousarray(np.moveaxis(drawn[0].reshape(-1, n_clusters, m), 1, 0))
-    dispersion = rng.gamma(prior.dispersion_shape, size=n_units) / prior.dispersion_rate
-    return Draw(
-        cluster=cluster,
-        theta=rng.standard_normal((n_units, m)) / np.sqrt(prior.unit_precision),
-        dispersion=np.full(n_units, np.inf) if prior.poisson else np.maximum(dispersion, 1e-12),
-        latent=drawn, state=state, chain=chain,
-        coef=np.stack([law[0] for law in laws]), root=np.stack([law[1] for law in laws]),
-    )  # fmt: skip

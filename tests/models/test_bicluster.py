@@ -14,7 +14,7 @@ from neurotools import schema
 from neurotools.errors import ResultError, SchemaError, SettingsError
 from neurotools.models.bicluster import start
 from neurotools.models.bicluster.tree import intervals, whole_draws
-from neurotools.numerics.bicluster import Counts
+from neurotools.numerics.bicluster_law import Counts
 
 MODEL = nt.BiCluster(latent_dim=1, state_prior=nt.StickyHDP(max_states=4), seed=3)
 

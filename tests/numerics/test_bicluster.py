@@ -1,11 +1,13 @@
 """A sampler is right when it samples what it says: joint test, and each move against a slow computation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import gammaln, logsumexp
 
 from benchmarks import geweke
-from neurotools.numerics import bicluster, stickyhdp
+from neurotools.numerics import bicluster, bicluster_law, stickyhdp
 from neurotools.numerics.kernels.numba_biunits import assign
 
 PRIOR = geweke.small_prior()
@@ -24,11 +26,11 @@ def nb_log_prob(y, r, mean):
 def draw_and_data(rng, n_time=12, n_units=4, prior=PRIOR, n_clusters=None):
     start = np.zeros(n_time, bool)
     start[0] = True
-    draw = bicluster.draw_prior(rng, n_units, start, prior)
+    draw = bicluster_law.draw_prior(rng, n_units, start, prior)
     while n_clusters is not None and draw.n_clusters != n_clusters:
-        draw = bicluster.draw_prior(rng, n_units, start, prior)
-    y = bicluster.draw_counts(rng, draw)
-    return draw, bicluster.Counts(y, np.ones(y.shape, bool), start)
+        draw = bicluster_law.draw_prior(rng, n_units, start, prior)
+    y = bicluster_law.draw_counts(rng, draw)
+    return draw, bicluster_law.Counts(y, np.ones(y.shape, bool), start)
 
 
 @pytest.mark.timeout(900)
@@ -61,8 +63,8 @@ def test_dispersion_is_drawn_from_its_posterior_on_a_grid(rng, r):
     draw, _ = draw_and_data(rng, n_time, 1)
     draw.theta[:], draw.latent[:], draw.dispersion[:] = 0.0, 0.0, r
     draw.latent[0, :, 0] = np.log(mean)
-    data = bicluster.Counts(y, np.ones(y.shape, bool), np.arange(n_time) == 0)
-    prior = bicluster.Prior(**{**vars(prior), "dispersion_shape": shape, "dispersion_rate": rate})
+    data = bicluster_law.Counts(y, np.ones(y.shape, bool), np.arange(n_time) == 0)
+    prior = bicluster_law.Prior(**{**vars(prior), "dispersion_shape": shape, "dispersion_rate": rate})
     found = np.empty(8000)
     for k in range(found.size):
         bicluster.draw_dispersion(rng, draw, data, prior)
@@ -78,7 +80,7 @@ def test_clusters_are_drawn_by_their_marginal_likelihood(rng):
     draw.cluster[:] = [0, 0, 1, 1]
     draw.latent[:] = rng.normal(size=draw.latent.shape) * 0.5
     y = rng.poisson(2.0, size=(4, 12))
-    data = bicluster.Counts(y, data.seen, data.start)
+    data = bicluster_law.Counts(y, data.seen, data.start)
     side = np.linspace(-4, 4, 161)
     d, c = np.meshgrid(side, side, indexing="ij")
     log_prob = np.empty(2)
@@ -125,7 +127,7 @@ def test_counts_that_are_not_seen_change_nothing(rng):
         draw, data = draw_and_data(own)
         seen = np.ones(data.y.shape, bool)
         seen[1, 4:8] = seen[2, 0] = False
-        data = bicluster.Counts(np.where(seen, data.y, hidden), seen, data.start)
+        data = bicluster_law.Counts(np.where(seen, data.y, hidden), seen, data.start)
         for _ in range(10):
             bicluster.sweep(own, draw, data, PRIOR)
         ends.append(draw)
@@ -206,17 +208,49 @@ def test_states_by_particles_have_their_law_with_paths_integrated_out(rng):
     assert np.abs(batch.mean(axis=0) - wanted).max() < 0.03
 
 
+def test_units_are_placed_by_their_law_with_paths_integrated_out(rng):
+    """Against sums over draws of paths, loadings and baselines from the prior, for every assignment."""
+    prior = replace(geweke.small_prior(), n_states=1)
+    draw, data = draw_and_data(rng, n_time=3, prior=prior, n_clusters=2)
+    data = replace(data, y=np.array([[1, 7, 2], [0, 5, 3], [4, 0, 1], [3, 1, 0]]))
+    sd, n = 1 / np.sqrt(prior.unit_precision), 60_000
+    path = np.empty((2, n, 3, 2))
+    for j in range(2):
+        path[j, :, 0] = prior.initial_sd * rng.normal(size=(n, 2))
+        for t in (1, 2):
+            law, root = draw.coef[j, 0], draw.root[j, 0]
+            noise = np.linalg.solve(root, rng.normal(size=(2, n))).T
+            path[j, :, t] = path[j, :, t - 1] @ law[:, :2].T + law[:, 2] + noise
+    theta, r = sd * rng.normal(size=(n, 4, 2)), draw.dispersion[:, None]
+    own = np.empty((2, 4, n))  # log probability of a unit's counts in each cluster
+    for j in range(2):
+        eta = theta[..., :1] + path[j, :, None, :, 0] + theta[..., 1:] * path[j, :, None, :, 1]
+        own[j] = nb_log_prob(data.y, r, np.exp(eta)).sum(axis=2).T
+    every = [z for z in np.ndindex(2, 2, 2, 2) if 0 < sum(z) < 4]
+    log_prob = np.array([logsumexp(sum(own[z[i], i] for i in range(4))) for z in every])
+    log_prob += gammaln(1 + np.sum(every, axis=1)) + gammaln(5 - np.sum(every, axis=1))
+    wanted = np.exp(log_prob - logsumexp(log_prob))
+    found = np.empty((12_800, len(every)))
+    for row in found:
+        bicluster.reroute_states(rng, draw, data, prior)
+        row[:] = [tuple(draw.cluster) == z for z in every]
+    batch = found.reshape(64, -1, len(every)).mean(axis=1)
+    error = np.hypot(batch.std(axis=0, ddof=1) / 8, 0.004)
+    assert wanted.max() > 2 * wanted.min()
+    assert (np.abs(batch.mean(axis=0) - wanted) < 4 * error).all()
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_changes_of_frame_leave_rates_as_they_are(rng, full):
     prior = geweke.small_prior(full=full)
-    prior = bicluster.Prior(**{**vars(prior), "n_latent": 3})
+    prior = bicluster_law.Prior(**{**vars(prior), "n_latent": 3})
     draw, data = draw_and_data(rng, prior=prior, n_clusters=2)
-    rates, theta, latent = bicluster.log_rates(draw), draw.theta.copy(), draw.latent.copy()
+    rates, theta, latent = bicluster_law.log_rates(draw), draw.theta.copy(), draw.latent.copy()
     for _ in range(10):
         bicluster.change_frames(rng, draw, data, prior)
     assert np.abs(draw.theta - theta).max() > 0.05
     assert np.abs(draw.latent - latent).max() > 0.05
-    np.testing.assert_allclose(bicluster.log_rates(draw), rates, atol=1e-10)
+    np.testing.assert_allclose(bicluster_law.log_rates(draw), rates, atol=1e-10)
 
 
 def test_what_is_not_a_number_is_never_picked(rng):

@@ -21,7 +21,7 @@ from neurotools.errors import SchemaError, SettingsError, check_numbers, expect,
 from neurotools.models.bicluster.chains import Job, run_all
 from neurotools.models.bicluster.tree import as_tree, intervals, whole_draws
 from neurotools.numerics import mixtures
-from neurotools.numerics.bicluster import Counts, Prior
+from neurotools.numerics.bicluster_law import Counts, Prior
 from neurotools.numerics.stickyhdp import ChainPrior
 from neurotools.provenance import stamp
 from neurotools.schema import SPIKE_COUNTS, Schema

@@ -23,7 +23,7 @@ from neurotools.errors import NeurotoolsError, ResultError
 from neurotools.models.bicluster.record import Record
 from neurotools.models.bicluster.start import first_draw
 from neurotools.numerics import bicluster
-from neurotools.numerics.bicluster import Counts, Draw, Prior
+from neurotools.numerics.bicluster_law import Counts, Draw, Prior
 from neurotools.numerics.stickyhdp import Chain
 from neurotools.progress import working
 from neurotools.provenance import atomic

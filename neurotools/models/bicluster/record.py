@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurotools.numerics import bicluster, mixtures
-from neurotools.numerics.bicluster import Counts, Draw, Prior, Stats
+from neurotools.numerics import bicluster, bicluster_law, mixtures
+from neurotools.numerics.bicluster import Stats
+from neurotools.numerics.bicluster_law import Counts, Draw, Prior
 
 SUMS = ("log_rate", "log_rate_square", "rate", "prob", "below")
 COUNTED = ("split_tried", "split_accept", "merge_tried", "merge_accept")
@@ -112,7 +113,7 @@ class Record:
     ) -> None:
         """Latents, dynamics of visited states and replicated counts of one draw."""
         kept = dynamics_of(draw, clusters, states, self.prior.full)
-        kept |= {"latent": draw.latent[clusters], "counts": bicluster.draw_counts(rng, draw)}
+        kept |= {"latent": draw.latent[clusters], "counts": bicluster_law.draw_counts(rng, draw)}
         for name, array in kept.items():
             dtype = "int32" if name == "counts" else "float32"
             self.whole[f"{name}.{place}"] = array.astype(dtype)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurotools.numerics import bicluster, stickyhdp
-from neurotools.numerics.bicluster import Counts, Draw, Prior
+from neurotools.numerics import bicluster, bicluster_law, stickyhdp
+from neurotools.numerics.bicluster_law import Counts, Draw, Prior
 
 SMOOTH_BINS = 5  # of counts before their correlations
 FIRST_DISPERSION = 10.0
@@ -250,7 +250,7 @@ def partition_gain(prior: Prior, size: int, other: int) -> float:
 def guessed_dispersion(search: Search, blocks: list[Block]) -> np.ndarray:
     """Of each unit, from how far counts are from their means."""
     draw = placed(np.random.default_rng(0), search, blocks)
-    mean = np.exp(np.minimum(bicluster.log_rates(draw), LARGEST_LOG_RATE))
+    mean = np.exp(np.minimum(bicluster_law.log_rates(draw), LARGEST_LOG_RATE))
     y, seen = search.data.y, search.data.seen
     extra = (((y - mean) ** 2 - mean) * seen).sum(axis=1)
     return np.clip((mean**2 * seen).sum(axis=1) / np.maximum(extra, 1e-9), *DISPERSIONS)

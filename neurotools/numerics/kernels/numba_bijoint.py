@@ -30,16 +30,19 @@ FARTHEST = 6  # bins by which an edge is shifted at most
 
 @njit(cache=True, fastmath=False)
 @no_type_check
-def augment(rng, path, y, seen, r, units, column, theta, weight, pull):  # noqa: PLR0917
-    """Add to precision and linear term of a group's path what its units' counts say, by fresh variates."""
+def augment(rng, path, y, seen, r, units, column, theta, omega, weight, pull):  # noqa: PLR0917
+    """Add to precision and linear term of a group's path what its units' counts say, by fresh variates.
+
+    ``omega`` (unit, time) becomes those variates.
+    """
     for i in units:
         log_r = math.log(r[i])
         for t in range(path.shape[0]):
             if seen[i, t]:
                 eta = _group_rate(path, column[i], theta[i], t)
-                omega = draw_one(rng, y[i, t] + r[i], eta - log_r)
-                linear = 0.5 * (y[i, t] - r[i]) + omega * (log_r - theta[i, 0])
-                _add(weight[t], pull[t], column[i], theta[i], omega, linear)
+                omega[i, t] = draw_one(rng, y[i, t] + r[i], eta - log_r)
+                linear = 0.5 * (y[i, t] - r[i]) + omega[i, t] * (log_r - theta[i, 0])
+                _add(weight[t], pull[t], column[i], theta[i], omega[i, t], linear)
 
 
 @njit(cache=True, fastmath=False)
