@@ -3,6 +3,7 @@
 from benchmarks import block_model, ntf
 from benchmarks.checks import (
     arviz_versions,
+    bicluster_cost,
     bicluster_data,
     bicluster_pymc,
     bicluster_sampler,
@@ -166,32 +167,15 @@ SAMPLING = (
     "neurotools/numerics/kernels/numba_hmm.py",
     f"{CHECKS_HERE}/sampling.py",
 )
-BICLUSTER_SAMPLER = (
-    "neurotools/numerics/bicluster.py",
-    "neurotools/numerics/mixtures.py",
-    "neurotools/numerics/stickyhdp.py",
-    *(
-        f"neurotools/numerics/kernels/numba_{name}.py"
-        for name in (
-            "biframes",
-            "bijoint",
-            "bilatents",
-            "bilaws",
-            "biparticles",
-            "bisearch",
-            "bisplits",
-            "bistates",
-            "biunits",
-            "polyagamma",
-            "statespace",
-        )
-    ),
-    "benchmarks/geweke.py",
-    f"{CHECKS_HERE}/bicluster_sampler.py",
-)
-BICLUSTER_DATA = (
-    "neurotools/models/bicluster",
+BICLUSTER_SAMPLER = (*bicluster_sampler.JOINT, f"{CHECKS_HERE}/bicluster_sampler.py")
+BICLUSTER_CHAINS = (
     *bicluster_sampler.KERNELS,
+    "neurotools/numerics/kernels/numba_bisearch.py",
+    "neurotools/models/bicluster",
+)
+BICLUSTER_COST = (*BICLUSTER_CHAINS, f"{CHECKS_HERE}/bicluster_cost.py")
+BICLUSTER_DATA = (
+    *BICLUSTER_CHAINS,
     "neurotools/numerics/point_partition.py",
     "neurotools/evaluate/heldout_counts.py",
     f"{CHECKS_HERE}/bicluster_data.py",
@@ -721,16 +705,16 @@ CHECKS = {
         Check(
             name="bicluster_kills",
             title="Bi-clustering: killed twenty times, a chain gives the draws of one never killed",
-            run=bicluster_sampler.twenty_kills,
-            code=(*BICLUSTER_SAMPLER, "neurotools/models/bicluster"),
+            run=bicluster_cost.twenty_kills,
+            code=BICLUSTER_COST,
             group="long",
             budget_s=600.0,
         ),
         Check(
             name="bicluster_speed",
             title="Bi-clustering: processor time of a sweep, one thread",
-            run=bicluster_sampler.sweep_speed,
-            code=BICLUSTER_SAMPLER,
+            run=bicluster_cost.sweep_speed,
+            code=BICLUSTER_COST,
             kind="speed",
             group="long",
             budget_s=300.0,

@@ -28,6 +28,7 @@ PLANTED_SWEEPS = {"tune": 400, "draws": 1000, "chains": 2}
 PLANTED_LOSS = "pear"  # that of the estimate whose accuracy is compared
 PLANTED_CODE = (
     *bicluster_sampler.KERNELS,
+    "neurotools/numerics/kernels/numba_bisearch.py",
     "neurotools/models/bicluster",
     "neurotools/simulate/biclusters.py",
 )

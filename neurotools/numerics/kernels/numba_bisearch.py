@@ -15,73 +15,13 @@ import numpy as np
 from numba import njit
 
 from neurotools.numerics.kernels.numba_bilatents import _rough_path, _step, _window_law
+from neurotools.numerics.kernels.numba_bilaws import covariances, expected_dynamics, expected_moments
 from neurotools.numerics.kernels.numba_biunits import fit_unit, log_rate, point
-from neurotools.numerics.kernels.numba_statespace import (
-    _multiply,
-    invert_lower,
-    moments_of_path,
-    posterior_of_dynamics,
-    prior_precision,
-)
+from neurotools.numerics.kernels.numba_statespace import prior_precision
 
 NEWTON_STEPS = 2  # of the path in each round
 FIRST_NOISE_SD = 0.1  # of steps of a path before anything is known of it
 FIRST_ROUNDS = 2
-
-
-@njit(cache=True, fastmath=False)
-@no_type_check
-def covariances(low, left):
-    """Covariance of each bin of a path, and of each with the one before, from the factor of the precision."""
-    n, q = low.shape[0], low.shape[1]
-    own, lag = np.zeros((n, q, q)), np.zeros((n, q, q))
-    turned, moved, carried = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
-    for t in range(n - 1, -1, -1):
-        inverse = invert_lower(low[t])
-        _multiply(inverse, inverse, True, own[t])
-        if t + 1 < n:
-            _multiply(left[t + 1], inverse, False, turned)
-            _multiply(own[t + 1], turned, False, moved)
-            _multiply(turned, moved, True, carried)
-            for i in range(q):
-                for j in range(q):
-                    lag[t + 1, i, j] = -moved[i, j]
-                    own[t, i, j] += carried[i, j]
-    return own, lag
-
-
-@njit(cache=True, fastmath=False)
-@no_type_check
-def expected_moments(path, own, lag, state, start, n_state):  # noqa: PLR0917
-    """Sums of ``moments_of_path``, expected of a Gaussian path."""
-    xx, yx, yy, count = moments_of_path(path, state, start, n_state)
-    q = path.shape[1]
-    for t in range(state.size):
-        if start[t]:
-            continue
-        k = state[t]
-        for i in range(q):
-            for j in range(q):
-                xx[k, i, j] += own[t - 1, i, j]
-                yx[k, i, j] += lag[t, i, j] - own[t - 1, i, j]
-                yy[k, i, j] += own[t, i, j] + own[t - 1, i, j] - lag[t, i, j] - lag[t, j, i]
-    return xx, yx, yy, count
-
-
-@njit(cache=True, fastmath=False)
-@no_type_check
-def _dynamics(moments, column_precision, noise):
-    """Means of the coefficients and of the precision of the noise of every state."""
-    xx, yx, yy, count = moments
-    n_state, q = xx.shape[0], yy.shape[1]
-    coef, root = np.empty((n_state, q, q + 1)), np.empty((n_state, q, q))
-    for k in range(n_state):
-        _, coef[k], spread, _ = posterior_of_dynamics(xx[k], yx[k], yy[k], column_precision, noise)
-        for i in range(q):
-            for j in range(q):
-                spread[i, j] /= math.sqrt(q + noise[1] + count[k])
-        root[k] = invert_lower(spread)
-    return coef, root
 
 
 @njit(cache=True, fastmath=False)
@@ -124,7 +64,7 @@ def settle(  # noqa: PLR0917
             if fit_unit(y[i], seen[i], r[i], path, precision, theta[i], curve) == -np.inf:
                 return own, False
         moments = expected_moments(path, own, lag, state, start, n_state)
-        coef, root = _dynamics(moments, column_precision, noise)
+        coef, root = expected_dynamics(moments, column_precision, noise)
         if turn < FIRST_ROUNDS:
             coef, root = _slow(coef, root)
         diag, off, lin = prior_precision(coef, root, state, start, initial_sd**-2.0)
