@@ -109,7 +109,7 @@ def planted() -> list[Row]:
     Each recording is kept once it is done: a run that was stopped goes on.
     """
     found = [_planted_once(seed) for seed in SEEDS]
-    units, states, three, rhat, spectral = (np.array(column) for column in zip(*found, strict=True))
+    units, states, three, rhat, spectral, changed = (np.array(column) for column in zip(*found, strict=True))
     n = len(found)
     return [
         Row("adjusted Rand index of clusters, median of ten", float(np.median(units)), ">= 0.95",
@@ -122,6 +122,8 @@ def planted() -> list[Row]:
         Row("recordings in which spectral clustering is not better", int((units >= spectral).sum()), ">= 8"),
         Row("largest R-hat of rates, median", float(np.median(rhat)), "<= 1.05",
             interval=(float(rhat.min()), float(rhat.max()))),
+        Row("chains in whose draws the number of clusters changes", int(changed.sum()),
+            note="in the others it is that of the search for a beginning"),
         Row("recordings", n, note=f"{PLANTED_SWEEPS['tune']} + {PLANTED_SWEEPS['draws']} sweeps, two chains"),
     ]  # fmt: skip
 
@@ -139,7 +141,7 @@ def _planted_once(seed: int) -> np.ndarray:
     return np.load(file, allow_pickle=False)
 
 
-def _planted(seed: int) -> tuple[float, float, bool, float, float]:
+def _planted(seed: int) -> tuple[float, float, bool, float, float, int]:
     recording, truth = nt.simulate.biclusters(seed=seed)
     counts, labels = recording["counts/counts"], truth["unit_label"].to_numpy()
     with one_thread():
@@ -147,12 +149,13 @@ def _planted(seed: int) -> tuple[float, float, bool, float, float]:
     best = nt.point_partition(post, loss=PLANTED_LOSS)
     told = nt.convergence(post)
     rates = told["rhat"].where(told["variable"].isin(["log_rate_mean", "interval_rate"]), drop=True)
-    number = np.bincount(post["posterior/n_clusters"].to_numpy().ravel()).argmax()
+    numbers = post["posterior/n_clusters"].to_numpy()
+    number, changed = np.bincount(numbers.ravel()).argmax(), (np.ptp(numbers, axis=1) > 0).sum()
     rival = spectral_clusters(counts.to_numpy(), 3)
     return (
         partitions.adjusted_rand_index(best["unit_label"].to_numpy(), labels),
         _share_right(best["state_label"].to_numpy(), truth["state_label"].to_numpy()),
-        bool(number == 3), float(rates.max()), partitions.adjusted_rand_index(rival, labels),
+        bool(number == 3), float(rates.max()), partitions.adjusted_rand_index(rival, labels), int(changed),
     )  # fmt: skip
 
 
