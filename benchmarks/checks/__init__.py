@@ -1,5 +1,7 @@
 """The table of checks; one line here, one function in a file beside, one row or more on the page."""
 
+from functools import partial
+
 from benchmarks import block_model, ntf
 from benchmarks.checks import (
     arviz_versions,
@@ -687,9 +689,33 @@ CHECKS = {
             code=BICLUSTER_SAMPLER,
         ),
         Check(
-            name="bicluster_joint_test",
-            title="Bi-clustering: sweeps keep the joint law of parameters and counts, and mutants do not",
-            run=bicluster_sampler.joint_test,
+            name="bicluster_joint_default",
+            title="Bi-clustering: sweeps keep the joint law of parameters and counts, default settings",
+            run=bicluster_sampler.joint_default,
+            code=BICLUSTER_SAMPLER,
+            group="long",
+            budget_s=7200.0,
+        ),
+        Check(
+            name="bicluster_joint_negative_binomial",
+            title="Bi-clustering: the same, other laws of partitions and dynamics",
+            run=partial(bicluster_sampler.joint_others, "negative binomial"),
+            code=BICLUSTER_SAMPLER,
+            group="long",
+            budget_s=7200.0,
+        ),
+        Check(
+            name="bicluster_joint_poisson",
+            title="Bi-clustering: the same, Poisson counts",
+            run=partial(bicluster_sampler.joint_others, "Poisson"),
+            code=BICLUSTER_SAMPLER,
+            group="long",
+            budget_s=7200.0,
+        ),
+        Check(
+            name="bicluster_mutants",
+            title="Bi-clustering: samplers broken on purpose do not keep that law",
+            run=bicluster_sampler.mutants,
             code=BICLUSTER_SAMPLER,
             group="long",
             budget_s=7200.0,

@@ -44,31 +44,50 @@ COMBINATIONS = {
     for law in ("finite mixture", "Dirichlet process")
     for dynamics in ("block", "full")
 }  # fmt: skip
+DEFAULT = "negative binomial, finite mixture, block"
 
 
 # ---- joint test ------------------------------------------------------------------------------------------
-def joint_test() -> list[Row]:
-    """Every combination and every mutant, in segments that are kept: a run that was stopped goes on."""
+def joint_default() -> list[Row]:
+    """The default combination, longest."""
+    return _joint(DEFAULT, EFFECTIVE_DEFAULT)
+
+
+def joint_others(family: str) -> list[Row]:
+    """All other combinations of a family of counts."""
+    names = [name for name in COMBINATIONS if name.startswith(family) and name != DEFAULT]
+    return [row for name in names for row in _joint(name, EFFECTIVE)]
+
+
+def mutants() -> list[Row]:
+    """Defects made again, which the joint test must catch."""
     rows = []
-    for name, kind in COMBINATIONS.items():
-        least = EFFECTIVE if any(kind.values()) else EFFECTIVE_DEFAULT
-        outcome, n = _until(geweke.small_prior(**kind), name, least)
-        spread = f"{outcome.effective.min():.0f} to {outcome.effective.max():.0f} effective draws"
-        note = f"{n} sweeps, {spread}; largest at {geweke.NAMES[int(np.abs(outcome.z).argmax())]}"
-        rows.append(Row(f"{name}: largest |z| of {len(geweke.NAMES)}", outcome.worst, "<= 3.5", note=note))
-        fewest = float(outcome.effective.min())
-        rows.append(Row(f"{name}: fewest effective draws", fewest, f">= {least:.0e}"))
     for name in geweke.MUTANTS:
         prior = geweke.MUTANT_PRIORS[name]()
         outcome = _segments(prior, name, N_SEGMENTS_MUTANT, geweke.mutated(name))
-        note = f"{N_SEGMENTS_MUTANT * SEGMENT} sweeps"
-        rows.append(Row(f"mutant, {name}: largest |z|", outcome.worst, ">= 6", note=note))
+        note = f"{N_SEGMENTS_MUTANT * SEGMENT} sweeps; {_largest(outcome)}"
+        rows.append(Row(f"{name}: largest |z|", outcome.worst, ">= 6", note=note))
     return rows
+
+
+def _joint(name: str, least: float) -> list[Row]:
+    """One combination, in segments that are kept: a run that was stopped goes on."""
+    outcome, n = _until(geweke.small_prior(**COMBINATIONS[name]), name, least)
+    fewest, most = outcome.effective.min(), outcome.effective.max()
+    note = f"{n} sweeps, {fewest:.0f} to {most:.0f} effective draws; {_largest(outcome)}"
+    return [
+        Row(f"{name}: largest |z| of {len(geweke.NAMES)}", outcome.worst, "<= 3.5", note=note),
+        Row(f"{name}: fewest effective draws", float(fewest), f">= {least:.0e}"),
+    ]
+
+
+def _largest(outcome: geweke.Outcome) -> str:
+    return f"largest at {geweke.NAMES[int(np.abs(outcome.z).argmax())]}"
 
 
 def _until(prior: Prior, name: str, least: float) -> tuple[geweke.Outcome, int]:
     """The joint test with as many segments as the slowest functional needs; and sweeps. No z is looked at."""
-    for n in range(FEWEST_SEGMENTS, MOST_SEGMENTS, 2):
+    for n in range(FEWEST_SEGMENTS, MOST_SEGMENTS + 1, 2):
         outcome = _segments(prior, name, n)
         if outcome.effective.min() >= least:
             break
