@@ -42,7 +42,7 @@ def setting(y: np.ndarray, family: str = "nb") -> tuple[Prior, Counts]:
     return nt.BiCluster(family=family).prior(y.shape[0]), Counts(y, np.ones(y.shape, bool), start)
 
 
-def seconds_of_sweep(draw: Draw, data: Counts, prior: Prior, n: int = 20) -> float:
+def seconds_of_sweep(draw: Draw, data: Counts, prior: Prior, n: int = 60) -> float:
     """Processor seconds of a sweep, after a few."""
     rng = np.random.default_rng(SEED)
     for _ in range(5):
