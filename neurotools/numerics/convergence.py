@@ -44,9 +44,9 @@ def rhat(x: Chains) -> float:
 
 def _plain_rhat(x: Chains) -> float:
     n = x.shape[1]
+    if (np.ptp(x, axis=1) == 0).all():  # exactly, where variances would be rounding
+        return 1.0 if np.ptp(x) == 0 else float("inf")
     within, between = x.var(axis=1, ddof=1).mean(), x.mean(axis=1).var(ddof=1)
-    if within == 0:
-        return 1.0 if between == 0 else float("inf")
     return float(np.sqrt((n - 1) / n + between / within))
 
 

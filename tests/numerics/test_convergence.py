@@ -56,3 +56,4 @@ def test_quantities_that_do_not_change():
     assert convergence.rhat(same) == 1.0
     assert convergence.ess_bulk(same) == 120
     assert convergence.rhat(np.repeat([[1.0], [2.0]], 40, axis=1)) == np.inf
+    assert convergence.rhat(np.repeat([[8.0], [9.0]], 250, axis=1)) == np.inf  # not variance 0
