@@ -165,12 +165,15 @@ def _large(n_units: int, n_time: int) -> tuple[float, float, float, int]:
     import resource
 
     recording, _ = nt.simulate.biclusters(n_units=n_units, n_time=n_time, n_clusters=10, seed=SEED)
-    begun = time.perf_counter()
-    post = nt.BiCluster(seed=SEED).sample(recording["counts/counts"], tune=1, draws=1, chains=1, cores=1)
-    wall = time.perf_counter() - begun
-    sweep = float(post["sample_stats/sweep_time"].mean())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return peak, wall - 2 * sweep, sweep, int(post["posterior/n_clusters"].to_numpy().ravel()[-1])
+    prior, data = setting(np.ascontiguousarray(recording["counts/counts"].to_numpy().T.astype("int64")))
+    rng, begun = np.random.default_rng(SEED), time.perf_counter()
+    draw = first_draw(rng, data, prior)
+    searched = time.perf_counter()
+    for _ in range(2):
+        bicluster.sweep(rng, draw, data, prior)
+    sweep = (time.perf_counter() - searched) / 2
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kB on Linux
+    return peak, searched - begun, sweep, draw.n_clusters
 
 
 # ---- kills -----------------------------------------------------------------------------------------------
